@@ -1,0 +1,52 @@
+# Everything a newcomer needs. `make` alone lists the targets.
+PYTHON := .venv/bin/python
+UV := $(shell command -v uv 2>/dev/null)
+# DVC's stages call `python`: the environment's comes first.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test check report exp-show pose-model clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+repro: .venv/ready  ## Run every stage that is not up to date, then say where to look
+	dvc repro
+	@echo; echo "Metrics:  metrics.json"
+	@echo "Report:   reports/evaluation/index.html"
+	@echo "Images:   reports/evaluation/grid.png, reports/samples/"
+
+test: .venv/ready  ## Run the tests
+	$(PYTHON) -m pytest -q
+
+check: .venv/ready  ## Check format, lint and types; warnings are errors
+	ruff format --check .
+	ruff check .
+	mypy
+
+report: .venv/ready  ## Open the report of the last evaluation
+	$(PYTHON) -m webbrowser -t file://$(CURDIR)/reports/evaluation/index.html
+
+exp-show: .venv/ready  ## Show the experiments as a table that fits a terminal
+	dvc exp show --only-changed --no-pager --hide-workspace --drop '.*\.py|data/.*|models/.*|posegan/.*|dvclive/.*|Executor|State|rev|typ|parent|mask_|copy_|real_'
+
+pose-model: .venv/ready  ## Train the shipped pose detector again, on drawings, and measure it
+	$(PYTHON) -m pipeline.pose_model train
+	$(PYTHON) -m pipeline.pose_model measure posegan/weights/yolo11n-pose-drawn.pt
+
+clean:  ## Remove the environment, training state and caches; DVC's outputs and cache stay
+	rm -rf .venv state .mypy_cache .pytest_cache .ruff_cache *.egg-info
+
+# The lock names versions only, so it is installed without asking for more. `ready` is written last:
+# an interrupted installation starts again.
+.venv/ready: requirements.lock pyproject.toml
+ifdef UV
+	$(UV) venv --quiet --allow-existing --python 3.11 .venv || $(UV) venv --quiet --allow-existing .venv
+	$(UV) pip install --quiet --python .venv --no-deps -r requirements.lock
+	$(UV) pip install --quiet --python .venv --no-deps -e .
+else
+	python3 -m venv --without-pip .venv
+	python3 -m pip --python $(PYTHON) install --quiet --no-deps -r requirements.lock
+	python3 -m pip --python $(PYTHON) install --quiet --no-deps -e .
+endif
+	@touch $@

@@ -1,0 +1,99 @@
+"""Market-1501's conventions: what its folders mean and how its images are named."""
+
+import re
+import stat
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from posegan.errors import PoseGANError
+
+# Folder -> split. `query` shows the test identities again, to search with; it takes no part in pairing.
+FOLDERS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "query"}
+SUFFIXES = (".jpg", ".jpeg", ".png")
+JUNK, DISTRACTOR = (-1, 0)  # identities of boxes that show no whole person, and of people outside the 1,501
+
+# 0002_c1s1_000451_03.jpg: identity, camera, sequence, frame, number of the box in the frame. Eighteen images of
+# the original's test folder end in .jpg.jpg.
+_NAME = re.compile(
+    r"(?P<identity>-1|\d{4})_c(?P<camera>\d)s(?P<sequence>\d)_(?P<frame>\d{6})_(?P<box>\d{2})(?:\.(?:jpe?g|png)){1,2}", re.IGNORECASE
+)
+
+
+class ImageName(NamedTuple):
+    """What the name of an image says."""
+
+    identity: int
+    camera: int
+    sequence: int
+    frame: int
+    box: int
+
+
+def parse_name(name: str) -> ImageName | None:
+    """The parts of an image's file name, folders ignored; None when it does not follow the grammar."""
+    found = _NAME.fullmatch(PurePosixPath(name).name)
+    return ImageName(*map(int, found.groups())) if found else None
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """Open raw.zip for reading.
+
+    Raises:
+        PoseGANError: no such file, or not a zip archive.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise PoseGANError(f"{path}: no such file; run the download stage first") from None
+    except zipfile.BadZipFile as error:
+        raise PoseGANError(f"{path}: not a zip archive ({error}); run the download stage again") from error
+
+
+def image_members(archive: zipfile.ZipFile) -> list[tuple[str, str]]:
+    """Members of a `raw.zip` that are images of a known folder, as (member, split), sorted by member.
+
+    Raises:
+        PoseGANError: there is none.
+    """
+    members = sorted(name for name in archive.namelist() if _is_image(PurePosixPath(name)) and name.count("/") == 1)
+    if not members:
+        raise PoseGANError(f"{archive.filename}: holds no image in {', '.join(FOLDERS)}; run the download stage again")
+    return [(name, FOLDERS[name.split("/")[0]]) for name in members]
+
+
+def normalised_names(names: Iterable[str]) -> dict[str, str]:
+    """Which names of a Market-1501 copy are its images: {name as found: name in raw.zip}, sorted by the latter.
+
+    A copy may hold its folders at the top or under other folders; the outermost place that has a train folder
+    counts, so that a `__MACOSX/` shadow or a nested second copy does not.
+
+    Raises:
+        PoseGANError: two names mean the same image.
+    """
+    images = [name for name in names if _is_image(PurePosixPath(name))]
+    roots = {PurePosixPath(name).parent.parent for name in images if PurePosixPath(name).parent.name == "bounding_box_train"}
+    visible = [root for root in roots if "__MACOSX" not in root.parts]
+    if not visible:
+        return {}
+    root = min(visible, key=lambda path: (len(path.parts), str(path)))
+    chosen: dict[str, str] = {}
+    for name in images:
+        path = PurePosixPath(name)
+        if path.parent.parent == root:
+            target = f"{path.parent.name}/{path.name}"
+            if target in chosen:
+                raise PoseGANError(f"{target}: stands twice in the archive, so what it shows is undecided; get a clean copy")
+            chosen[target] = name
+    return {chosen[target]: target for target in sorted(chosen)}
+
+
+def is_link(member: zipfile.ZipInfo) -> bool:
+    """Whether a member is a symbolic link (its content is a path, not an image)."""
+    return stat.S_ISLNK(member.external_attr >> 16)
+
+
+def _is_image(path: PurePosixPath) -> bool:
+    hidden = path.name.startswith(".")  # such as macOS's ._0002_c1s1_000451_03.jpg
+    return not hidden and path.suffix.lower() in SUFFIXES and path.parent.name in FOLDERS

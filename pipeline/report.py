@@ -1,0 +1,172 @@
+"""The report of an evaluation: one HTML page that opens offline, a grid, and tables.
+
+Nothing here depends on the time of day: equal evaluations give equal bytes.
+"""
+
+import base64
+import csv
+import io
+import math
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from posegan.checkpoint import GeneratorCard
+from posegan.config import Params
+from posegan.files import atomic_path
+from posegan.images import image_grid
+from posegan.samples import GRID_HEADER, Picture
+
+# Name, heading, decimals, and which way is better.
+METRICS = (
+    ("ssim", "SSIM", 3, "higher"),
+    ("mask_ssim", "mask-SSIM", 3, "higher"),
+    ("l1", "L1 (0..1)", 4, "lower"),
+    ("psnr", "PSNR (dB)", 2, "higher"),
+    ("ds", "DS", 3, "higher"),
+    ("pck", "PCK", 3, "higher"),
+    ("found", "person found", 3, "higher"),
+)
+METHODS = {"generated": "generated", "copy_source": "source image copied (floor)", "real_target": "real image (ceiling)"}
+_PACKAGES = ("torch", "torchvision", "torchmetrics", "ultralytics-opencv-headless", "numpy", "pillow")
+_BINS = np.linspace(0, 1, 41)
+_CURVE_WIDTH, _CURVE_HEIGHT = 320, 120  # units of the SVG's view box
+
+Rows = Sequence[Sequence[Picture]]
+
+
+class Showcase(NamedTuple):
+    """Rows of pictures (source, target pose, generated, real): drawn at random, and the extremes by SSIM."""
+
+    random: Rows
+    best: Rows
+    worst: Rows
+
+
+class Evaluation(NamedTuple):
+    """All that a report tells."""
+
+    table: pd.DataFrame  # a row a pair
+    summary: dict[str, dict[str, float]]  # method -> metric -> value
+    showcase: Showcase
+    card: GeneratorCard
+    params: Params
+
+
+class Curve(NamedTuple):
+    """One logged number over the steps, as a line in an SVG of `_CURVE_WIDTH` x `_CURVE_HEIGHT`."""
+
+    name: str
+    points: str
+    first: str
+    last: str
+    lowest: str
+    highest: str
+    steps: int
+
+
+def write_report(folder: Path, evaluation: Evaluation, live: Path) -> None:
+    """Write index.html, grid.png, pairs.parquet and ssim.csv into `folder`, all or nothing.
+
+    `live` holds DVCLive's logs; without them the page says that there are no curves.
+    """
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        grid = image_grid(evaluation.showcase.random, GRID_HEADER)
+        grid.save(temporary / "grid.png")
+        pq.write_table(pa.Table.from_pandas(evaluation.table, preserve_index=False), temporary / "pairs.parquet", compression="zstd")
+        ssim_histogram(evaluation.table).to_csv(temporary / "ssim.csv", index=False, lineterminator="\n")
+        (temporary / "index.html").write_text(render(evaluation, read_curves(live)), encoding="utf-8")
+
+
+def render(evaluation: Evaluation, curves: Sequence[Curve]) -> str:
+    """The page: images are data URIs, curves inline SVG, no script, no address."""
+    template = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(
+        pairs=len(evaluation.table),
+        identities=evaluation.table["source"].str.split("/").str[-1].str.split("_").str[0].nunique(),
+        headings=[(heading, "↑" if better == "higher" else "↓") for _, heading, _, better in METRICS],
+        methods=[
+            (label, [shown(evaluation.summary[method][name], places) for name, _, places, _ in METRICS])
+            for method, label in METHODS.items()
+        ],
+        grids=[(title, data_uri(image_grid(rows, GRID_HEADER))) for title, rows in _grids(evaluation.showcase)],
+        curves=curves,
+        curve_size=(_CURVE_WIDTH, _CURVE_HEIGHT),
+        facts=facts(evaluation),
+        threshold=evaluation.params.evaluate.pck_threshold,
+    )
+
+
+def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """What was measured, on what, with which seeds and versions."""
+    params, card = evaluation.params, evaluation.card
+    evaluated = f"{len(evaluation.table):,} pairs of the test identities, drawn with seed {params.evaluate.seed}"
+    network = ", ".join(f"{name} {value}" for name, value in card.model.model_dump().items())
+    detector = f"{params.pose.weights}, input {params.pose.image_size} px, joints from confidence {params.pose.joint_confidence}"
+    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    return [
+        ("Data", f"{evaluated}; dataset.source is {params.dataset.source}"),
+        ("Image size", f"{card.image.height} x {card.image.width}"),
+        ("Network", network),
+        *((f"Training: {name}", value) for name, value in sorted(card.provenance.items())),
+        ("Detector", detector),
+        ("Versions", f"python {platform.python_version()}, {versions}"),
+    ]
+
+
+def ssim_histogram(table: pd.DataFrame) -> pd.DataFrame:
+    """How many pairs score how much, in steps of 0.025: `ssim` (the bin's middle), `generated`, `copy_source`."""
+    counts = {method: np.histogram(table[f"{method}_ssim"].clip(0, 1), _BINS)[0] for method in ("generated", "copy_source")}
+    return pd.DataFrame({"ssim": ((_BINS[:-1] + _BINS[1:]) / 2).round(4), **counts})
+
+
+def read_curves(live: Path) -> list[Curve]:
+    """DVCLive's numbers, one curve for each with at least two points, in the order of their names."""
+    curves = []
+    for path in sorted((live / "plots" / "metrics").glob("*.tsv")):
+        with path.open(encoding="utf-8", newline="") as handle:
+            rows = list(csv.DictReader(handle, delimiter="\t"))
+        steps, values = [int(row["step"]) for row in rows], [float(row[path.stem]) for row in rows]
+        if len(rows) > 1:
+            curves.append(curve(path.stem, steps, values))
+    return curves
+
+
+def curve(name: str, steps: Sequence[int], values: Sequence[float]) -> Curve:
+    """Scale a series into the view box: step 0 at the left edge, the lowest value at the bottom."""
+    lowest, highest = min(values), max(values)
+    span = (highest - lowest) or 1.0
+    places = zip(
+        (step / steps[-1] * _CURVE_WIDTH for step in steps), ((highest - value) / span * _CURVE_HEIGHT for value in values), strict=True
+    )
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    return Curve(name, points, f"{values[0]:.4g}", f"{values[-1]:.4g}", f"{lowest:.4g}", f"{highest:.4g}", steps[-1])
+
+
+def shown(value: float, places: int) -> str:
+    """A number of the table: infinity as such, a missing one as a dash."""
+    if math.isnan(value):
+        return "-"
+    return "∞" if math.isinf(value) else f"{value:.{places}f}"
+
+
+def data_uri(image: PIL.Image.Image) -> str:
+    """A picture as part of the page."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _grids(showcase: Showcase) -> list[tuple[str, Rows]]:
+    return [("Drawn at random", showcase.random), ("Best by SSIM", showcase.best), ("Worst by SSIM, worst first", showcase.worst)]

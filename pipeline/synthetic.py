@@ -1,0 +1,202 @@
+"""The built-in sample: drawn people as a Market-1501 archive.
+
+Same folders, same name grammar, distractors and broken files included, so that everything after
+`raw.zip` treats it as the real one. Beside the images stands `keypoints_exact.parquet`, which knows
+where every joint was drawn. Every identity has its own seed: the archive's bytes depend on nothing
+but `dataset.sample`.
+"""
+
+import io
+import math
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from pipeline.drawing.body import Build, draw_build, draw_posture
+from pipeline.drawing.figure import FOREGROUND, Placement, extent, joint_visibility, paint_figure, place_figure
+from pipeline.drawing.scene import Camera, backdrop, draw_camera, expose, occlude
+from pipeline.drawing.wardrobe import Outfit, draw_outfit
+from posegan.config import SampleConfig
+from posegan.skeleton import JOINTS
+
+HEIGHT, WIDTH = 128, 64
+CAMERAS = 6
+EXACT_TABLE = "keypoints_exact.parquet"
+
+# First word of every seed: each kind of thing draws from its own stream.
+_CAMERA, _IDENTITY, _DISTRACTOR, _BROKEN = range(4)
+
+
+class Identity(NamedTuple):
+    """A person of the sample."""
+
+    build: Build
+    outfit: Outfit
+
+
+class Drawing(NamedTuple):
+    """A JPEG and where its person's joints are: `(18, 3)` x, y, visibility (2 seen, 1 hidden, 0 not in the picture)."""
+
+    jpeg: bytes
+    joints: npt.NDArray[np.float32]
+    box: tuple[float, float, float, float] | None  # left, top, right, bottom in px
+
+
+def draw_identity(rng: np.random.Generator, vivid: bool = False) -> Identity:
+    """A random person; `vivid` widens the clothes' colours."""
+    return Identity(draw_build(rng), draw_outfit(rng, vivid))
+
+
+def draw_people(
+    rng: np.random.Generator, people: list[tuple[Identity, float, Placement]], camera: Camera, occluded: bool = False, grey: bool = False
+) -> list[Drawing]:
+    """One picture of several people, each given with a yaw and a place, the last one in front.
+
+    Returns one `Drawing` a person, all with the same JPEG.
+    """
+    canvas = backdrop(camera, rng, 2 * HEIGHT, 2 * WIDTH)
+    owners = np.zeros(canvas.shape[:2], np.uint8)
+    figures = []
+    for number, (identity, yaw, place) in enumerate(people):
+        figure = place_figure(identity.build, draw_posture(rng, yaw), identity.outfit, place, number)
+        paint_figure(canvas, owners, figure)
+        figures.append(figure)
+    boxes = [extent(figure, owners) for figure in figures]
+    if occluded:
+        occlude(canvas, owners, rng, FOREGROUND)
+    jpeg = expose(camera, canvas, rng, grey)
+    drawings = []
+    for figure, box in zip(figures, boxes, strict=True):
+        joints = np.concatenate([figure.joints, joint_visibility(figure, owners)[:, None]], axis=1).astype(np.float32)
+        joints[joints[:, 2] == 0] = 0
+        drawings.append(Drawing(jpeg, joints, box))
+    return drawings
+
+
+def draw_placement(rng: np.random.Generator, pitch: float, cut_off: bool = False) -> Placement:
+    """Where a person stands in a detector's crop: nearly filling it, or cut off by one of its edges."""
+    scale = rng.uniform(104, 118)
+    x, y = 31.5 + rng.normal(0, 2.5), 127 - rng.uniform(1, 127 - scale)
+    if cut_off:
+        scale *= rng.uniform(1.0, 1.35)
+        y = rng.uniform(126, 150) if rng.random() < 0.6 else scale - rng.uniform(4, 24)
+        x += rng.normal(0, 8)
+    return Placement(float(scale), float(x), float(y), pitch)
+
+
+def write_sample(path: Path, config: SampleConfig, progress: bool) -> dict[str, int]:
+    """Draw the sample and write it as a zip at `path`; the same `config` gives the same bytes.
+
+    Returns the number of files of each kind.
+    """
+    cameras = [draw_camera(_rng(config, _CAMERA, number)) for number in range(CAMERAS)]
+    counts = {"train": 0, "test": 0, "query": 0, "distractors": 0, "broken": 0}
+    members: dict[str, bytes] = {}
+    exact: list[tuple[str, npt.NDArray[np.float32]]] = []
+    total = config.train_identities + config.test_identities
+    for number in tqdm(range(1, total + 1), desc="drawing", unit="identity", disable=not progress):
+        for member, drawing in _draw_visits(config, cameras, number):
+            members[member] = drawing.jpeg
+            exact.append((member, drawing.joints))
+            counts[{"bounding_box_train": "train", "bounding_box_test": "test", "query": "query"}[member.split("/")[0]]] += 1
+    for member, jpeg in _draw_distractors(config, cameras):
+        members[member] = jpeg
+        counts["distractors"] += 1
+    for member, data in _break_files(config, members):
+        members[member] = data
+        counts["broken"] += 1
+    members[EXACT_TABLE] = _exact_table(exact)
+    _write_zip(path, members)
+    return counts
+
+
+def _draw_visits(config: SampleConfig, cameras: list[Camera], number: int) -> Iterator[tuple[str, Drawing]]:
+    """All images of one identity: it passes two to four cameras, and keeps about its heading before each."""
+    rng = _rng(config, _IDENTITY, number)
+    identity = draw_identity(rng)
+    test = number > config.train_identities
+    visited = rng.choice(len(cameras), size=int(rng.integers(2, 5)), replace=False)
+    headings = rng.uniform(0, 2 * math.pi, len(visited))
+    images = max(2, config.images_per_identity + int(rng.integers(-2, 3)))
+    for image in range(images):
+        visit = image % len(visited)
+        drawing = _draw_visit(rng, identity, headings[visit], cameras[visited[visit]])
+        folder = "bounding_box_test" if test else "bounding_box_train"
+        yield f"{folder}/{_name(number, int(visited[visit]), 100 + 25 * image + int(rng.integers(25)), 1)}", drawing
+    if test:  # a query image from each of two cameras
+        for visit in range(2):
+            drawing = _draw_visit(rng, identity, headings[visit], cameras[visited[visit]])
+            yield f"query/{_name(number, int(visited[visit]), 5000 + int(rng.integers(999)), 0)}", drawing
+
+
+def _draw_visit(rng: np.random.Generator, identity: Identity, heading: float, camera: Camera) -> Drawing:
+    place = draw_placement(rng, camera.pitch, cut_off=rng.random() < 0.05)
+    return draw_people(rng, [(identity, heading + rng.normal(0, 0.4), place)], camera, occluded=rng.random() < 0.06)[0]
+
+
+def _draw_distractors(config: SampleConfig, cameras: list[Camera]) -> Iterator[tuple[str, bytes]]:
+    """What a person detector gets wrong: 0000 is no person or a stranger's part, -1 a useless box of somebody."""
+    for number in range(config.distractors):
+        rng = _rng(config, _DISTRACTOR, number)
+        camera = int(rng.integers(len(cameras)))
+        junk = number % 2 == 1
+        people = []
+        if junk or rng.random() < 0.5:
+            place = draw_placement(rng, cameras[camera].pitch, cut_off=True)
+            away = place._replace(x=place.x + 18 * (1 if rng.random() < 0.5 else -1), scale=place.scale * 1.5)
+            people = [(draw_identity(rng), float(rng.uniform(0, 2 * math.pi)), away)]
+        if people:
+            jpeg = draw_people(rng, people, cameras[camera], occluded=True)[0].jpeg
+        else:
+            jpeg = expose(cameras[camera], backdrop(cameras[camera], rng, 2 * HEIGHT, 2 * WIDTH), rng)
+        name = _name(-1 if junk else 0, camera, 20000 + number, 1 + number % 4)
+        yield f"bounding_box_test/{name}", jpeg
+
+
+def _break_files(config: SampleConfig, members: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Damaged train images: cut short, empty, or something else under an image's name."""
+    whole = sorted(name for name in members if name.startswith("bounding_box_train/"))
+    rng = _rng(config, _BROKEN, 0)
+    for number, name in enumerate(rng.choice(whole, size=min(config.broken_files, len(whole)), replace=False)):
+        jpeg = members[str(name)]
+        damaged = (jpeg[: len(jpeg) // 3], b"", b"<html><title>404 Not Found</title></html>\n")[number % 3]
+        yield str(name).replace("_01.jpg", "_02.jpg"), damaged
+
+
+def _name(identity: int, camera: int, frame: int, box: int) -> str:
+    """Market-1501's grammar: identity, camera, sequence, frame, box."""
+    return f"{identity if identity < 0 else f'{identity:04d}'}_c{camera + 1}s1_{frame:06d}_{box:02d}.jpg"
+
+
+def _exact_table(rows: list[tuple[str, npt.NDArray[np.float32]]]) -> bytes:
+    rows = sorted(rows, key=lambda row: row[0])
+    joints = np.stack([row[1] for row in rows])
+    columns: dict[str, pa.Array] = {"image": pa.array([row[0] for row in rows])}
+    for joint, name in enumerate(JOINTS):
+        hidden = joints[:, joint, 2] == 0
+        columns[f"{name}_x"] = pa.array(joints[:, joint, 0], mask=hidden)
+        columns[f"{name}_y"] = pa.array(joints[:, joint, 1], mask=hidden)
+        columns[f"{name}_visibility"] = pa.array(joints[:, joint, 2].astype(np.int8))
+    stream = io.BytesIO()
+    pq.write_table(pa.table(columns), stream, compression="zstd")
+    return stream.getvalue()
+
+
+def _write_zip(path: Path, members: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(members):
+            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            info.external_attr = 0o644 << 16
+            info.create_system = 3  # the same bytes whatever system writes them
+            archive.writestr(info, members[name])
+
+
+def _rng(config: SampleConfig, kind: int, number: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence((config.seed, kind, number)))

@@ -1,0 +1,50 @@
+"""How a command line ends: one line for what a user can mend, a traceback only on demand."""
+
+import errno
+from typing import Any
+
+import click
+
+from posegan.errors import PoseGANError
+
+INTERRUPTED = 130
+_DEBUG = "posegan.debug"  # key in click's context
+
+
+class ProgramGroup(click.Group):
+    """A click group that ends a `PoseGANError` or a full disk with one line and exit code 1, Ctrl-C with 130.
+
+    Usage errors exit with 2, as in every click program. `--debug`, before or after the subcommand's
+    name, lets the traceback through.
+    """
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The group's options, with --debug among them so that --help shows it."""
+        debug = click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks instead of one-line errors.")
+        return [*super().get_params(ctx), debug]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take --debug out of the line, then parse the rest as usual."""
+        ctx.meta[_DEBUG] = "--debug" in args
+        return super().parse_args(ctx, [arg for arg in args if arg != "--debug"])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand and end its failures."""
+        if ctx.meta[_DEBUG]:
+            return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except PoseGANError as error:
+            _fail(ctx, f"error: {error}", 1)
+        except KeyboardInterrupt:
+            _fail(ctx, "interrupted; nothing half-written was left, run the same command again", INTERRUPTED)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            _fail(ctx, f"error: {error.filename or 'the disk'}: no space left; free some and run the same command again", 1)
+        return None
+
+
+def _fail(ctx: click.Context, message: str, code: int) -> None:
+    click.echo(message, err=True)
+    ctx.exit(code)

@@ -1,0 +1,229 @@
+"""params.yaml as frozen, typed, strictly validated sections.
+
+The file is complete: a missing key is an error, as are an unknown one, a value of the wrong type
+and one out of range. Each error names the dotted key, what was expected and what came.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from posegan.errors import PoseGANError
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, no unknown keys, no conversion between types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ImageConfig(Section):
+    """Size in pixels at which images are paired, drawn and judged."""
+
+    height: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
+    width: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
+
+
+class SampleConfig(Section):
+    """The drawn people of the built-in sample."""
+
+    train_identities: Positive
+    test_identities: Positive
+    images_per_identity: Annotated[int, Field(ge=2, le=200)]
+    distractors: Count
+    broken_files: Count
+    seed: Seed
+
+
+class DatasetConfig(Section):
+    """Where `raw.zip` comes from."""
+
+    source: Literal["sample", "archive", "folder", "url"]
+    path: str
+    url: str
+    sha256: Sha256
+    sample: SampleConfig
+
+    @model_validator(mode="after")
+    def _needs_of_the_source(self) -> Self:
+        if self.source in ("archive", "folder") and not self.path:
+            raise ValueError(f"path: dataset.source is '{self.source}', which needs the {self.source}'s path here")
+        if self.source == "url" and not (self.url and self.sha256):
+            raise ValueError("url and sha256: dataset.source is 'url', which needs both")
+        return self
+
+
+class PoseConfig(Section):
+    """The pose detector and what counts as found."""
+
+    weights: Annotated[str, Field(min_length=1)]
+    sha256: Sha256
+    image_size: Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
+    batch_size: Positive
+    person_confidence: Fraction
+    joint_confidence: Fraction
+    device: Device
+
+
+class PairConfig(Section):
+    """Which images pair up, and which identities are held out for validation."""
+
+    cameras: Literal["any", "same", "different"]
+    minimum_joints: Annotated[int, Field(ge=4, le=18)]
+    minimum_person_confidence: Fraction
+    maximum_pairs_per_identity: Count
+    validation_identities: Annotated[float, Field(ge=0, lt=1)]
+    seed: Seed
+
+
+class ShardConfig(Section):
+    """How identities are packed into WebDataset tars."""
+
+    target_megabytes: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    maximum_images_per_sample: Annotated[int, Field(ge=2)]
+
+
+class ModelConfig(Section):
+    """Generator and discriminator; 64 channels are the paper's width."""
+
+    deformation: Literal["none", "parts", "learned", "parts+learned"]
+    combine: Literal["max", "average"]
+    generator_channels: Positive
+    discriminator_channels: Positive
+    warped_skips: Annotated[int, Field(ge=0, le=8)]
+    maximum_offset: Annotated[float, Field(ge=0, le=64)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    heatmap_sigma: Annotated[float, Field(gt=0, le=64)]
+
+
+class LossConfig(Section):
+    """Weights of the loss terms; a term of weight 0 is not computed."""
+
+    adversarial: Weight
+    l1: Weight
+    perceptual: Weight
+    nearest_neighbour: Weight
+    nearest_neighbour_window: Literal[1, 3, 5, 7]
+    offset_smoothness: Weight
+
+
+class FeaturesConfig(Section):
+    """The frozen VGG-19 of the perceptual and nearest-neighbour losses.
+
+    weights: `random` (filters of a fixed seed), `official` (torchvision's own loader), or a path
+    to a state dict, with its SHA-256.
+    """
+
+    weights: Annotated[str, Field(min_length=1)]
+    sha256: Sha256
+
+
+class TrainConfig(Section):
+    """One training run; an iteration is one update of the discriminator and one of the generator."""
+
+    seed: Seed
+    iterations: Positive
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    precision: Literal["float32", "bfloat16"]
+    device: Device
+    pool_identities: Positive
+    pairs_per_image: Positive
+    log_every: Positive
+    validate_every: Positive
+    validation_pairs: Positive
+    sample_every: Positive
+    checkpoint_every: Positive
+    keep_checkpoints: Positive
+
+
+class EvaluateConfig(Section):
+    """Which held-out pairs are judged, and how joints are compared."""
+
+    pairs: Positive
+    batch_size: Positive
+    seed: Seed
+    pck_threshold: Annotated[float, Field(gt=0, le=1)]
+    grid_rows: Positive
+    device: Device
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    image: ImageConfig
+    dataset: DatasetConfig
+    pose: PoseConfig
+    pair: PairConfig
+    shard: ShardConfig
+    model: ModelConfig
+    loss: LossConfig
+    features: FeaturesConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig
+
+
+def load_params(path: Path) -> Params:
+    """Read and validate a params.yaml.
+
+    Raises:
+        PoseGANError: no such file, not YAML, or a key that is unknown, missing, of the wrong type
+            or out of range; every offending key is named.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PoseGANError(f"{path}: no such file; run this in the project's folder, or name one with --params") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PoseGANError(f"{path}: could not be read ({error})") from error
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        where = f"line {place.line + 1}, column {place.column + 1}: " if place else ""
+        raise PoseGANError(f"{path}: not valid YAML: {where}{getattr(error, 'problem', error)}") from error
+    return parse_params(values, str(path))
+
+
+def parse_params(values: object, origin: str = "params.yaml") -> Params:
+    """Validate the content of a params.yaml that is already in memory; errors as `load_params`."""
+    if not isinstance(values, dict):
+        raise PoseGANError(f"{origin}: expected sections such as 'train:', got {type(values).__name__}")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        complaints = [_complaint(dict(item)) for item in error.errors(include_url=False)]
+        raise PoseGANError(f"{origin}: " + "; ".join(complaints)) from None
+
+
+def _complaint(error: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{key}: missing; every key must be present"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key; check its spelling"
+    if error["type"] == "value_error":  # a validator of ours, which names the keys itself
+        return f"{key}.{error['ctx']['error']}"
+    expected = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    hint = ""
+    if isinstance(error["input"], str) and error["type"] == "float_type" and _is_number(error["input"]):
+        hint = "; YAML reads this as text: write it as 2.0e-4"
+    return f"{key}: expected {expected}, got {error['input']!r}{hint}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

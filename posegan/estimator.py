@@ -1,0 +1,211 @@
+"""People's joints from images: the only file that knows ultralytics.
+
+Importing ultralytics changes the process it lands in (it replaces `PIL.Image.open` and `torch.save`, sets the
+thread count, looks for the network, installs packages by itself); `_import_yolo` does it late and puts things back.
+
+Legend: N people in one image; K = 18 joints; boxes are x left, y top, x right, y bottom in pixels.
+"""
+
+import atexit
+import os
+import re
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from posegan.config import PoseConfig
+from posegan.errors import PoseGANError
+from posegan.files import check_sha256, sha256_of
+from posegan.skeleton import COCO_JOINTS, from_coco
+
+# Released by ultralytics under these names, and fetched by its own loader.
+OFFICIAL = re.compile(r"yolo(v8|11|26)[nsmlx]-pose\.pt")
+_PACKAGED = "posegan/weights/"
+
+
+class PersonPose(NamedTuple):
+    """The one person that an image is about."""
+
+    keypoints: npt.NDArray[np.float32]  # (K, 3) x, y in pixels of the image, confidence; 0, 0, 0 = missing
+    confidence: float
+    box: npt.NDArray[np.float32]  # (4,)
+
+
+class PoseEstimator:
+    """A YOLO pose model.
+
+    Args:
+        config: which weights, at what input size, and the confidences below which a person is not found and a
+            joint is missing.
+
+    Raises:
+        PoseGANError: the weights are missing, of another SHA-256, of unknown origin, or no pose model of 17 joints.
+    """
+
+    def __init__(self, config: PoseConfig) -> None:
+        self._config = config
+        self._device = _device(config.device)
+        self._model = _load(verified_weights(config.weights, config.sha256), config.weights)
+
+    def estimate(self, images: Sequence[Image.Image | npt.NDArray[np.uint8]]) -> list[PersonPose | None]:
+        """Find the person in each RGB image (Pillow, or uint8 (H, W, 3)); None where there is none.
+
+        The result has the images' order and length. Images of one shape are batched together, because the
+        detector pads a mixed batch to a common shape, and a result must not depend on an image's neighbours.
+        """
+        arrays = [np.asarray(image, dtype=np.uint8) for image in images]
+        by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for position, array in enumerate(arrays):
+            by_shape[array.shape].append(position)
+        people: dict[int, PersonPose | None] = {}
+        for positions in by_shape.values():
+            for start in range(0, len(positions), self._config.batch_size):
+                chunk = positions[start : start + self._config.batch_size]
+                people.update(zip(chunk, self._detect([arrays[position] for position in chunk]), strict=True))
+        return [people[position] for position in range(len(arrays))]
+
+    def _detect(self, arrays: list[npt.NDArray[np.uint8]]) -> list[PersonPose | None]:
+        from ultralytics.utils import torch_utils
+
+        torch_utils.NUM_THREADS = torch.get_num_threads()  # it sets torch's threads to this, by default all cores but one
+        results = self._model.predict(
+            [np.ascontiguousarray(array[..., ::-1]) for array in arrays],  # arrays are taken as OpenCV's BGR
+            imgsz=self._config.image_size,
+            conf=max(self._config.person_confidence, 1e-6),  # at 0 it would fall back to its own default
+            device=self._device,
+            verbose=False,
+            save=False,
+        )
+        if len(results) != len(arrays):
+            raise RuntimeError(f"the detector gave {len(results)} results for {len(arrays)} images")
+        return [self._person(result) for result in results]
+
+    def _person(self, result: Any) -> PersonPose | None:
+        if len(result.boxes) == 0:
+            return None
+        boxes, confidences = (result.boxes.xyxy.cpu().numpy(), result.boxes.conf.cpu().numpy())
+        chosen = choose_person(boxes, confidences, *result.orig_shape)
+        coco = result.keypoints.data[chosen].cpu().numpy().astype(np.float32)
+        coco[coco[:, 2] < self._config.joint_confidence] = 0
+        return PersonPose(from_coco(coco), float(confidences[chosen]), boxes[chosen].astype(np.float32))
+
+
+def choose_person(boxes: npt.NDArray[np.float32], confidences: npt.NDArray[np.float32], height: int, width: int) -> int:
+    """Which of the N people with `boxes` (N, 4) and `confidences` (N,) an image of `height` x `width` is about.
+
+    The one with the largest confidence * (1 - d), where d is the distance of the box's centre from the image's
+    centre as a share of half the diagonal: a crop is centred on its person, and passers-by stand at its rim. The
+    first of equals.
+    """
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    distance = np.hypot(centres[:, 0] - width / 2, centres[:, 1] - height / 2) / (np.hypot(width, height) / 2)
+    return int(np.argmax(confidences * (1 - distance.clip(0, 1))))
+
+
+def verified_weights(weights: str, sha256: str) -> Path:
+    """The file that `pose.weights` names, checked; an official name that is not there is downloaded.
+
+    A relative path counts from the working directory; `posegan/weights/...` is also found in the installed package.
+
+    Raises:
+        PoseGANError: no such file, another SHA-256, or neither a SHA-256 nor an official name: a .pt file is a
+            pickle, which may run any program when it is opened, so its content must be vouched for.
+    """
+    packaged = Path(__file__).parent.parent / weights
+    path = Path(weights)
+    if not path.is_file() and weights.startswith(_PACKAGED) and packaged.is_file():
+        path = packaged
+    if not path.is_file() and OFFICIAL.fullmatch(weights):
+        return _official(weights, sha256)
+    if not path.is_file():
+        raise PoseGANError(f"pose.weights: {weights}: no such file; name a file, or an official model such as yolo11n-pose.pt")
+    if not sha256:
+        raise PoseGANError(
+            f"pose.weights: {weights} is a pickle without a pinned SHA-256, which could run any program when opened; "
+            f"if you trust where it comes from, set pose.sha256 to {sha256_of(path)}"
+        )
+    check_sha256(path, sha256, "get the right weights, or correct pose.sha256")
+    return path.resolve()
+
+
+def _official(name: str, sha256: str) -> Path:
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = caches / "posegan" / "weights" / name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _import_yolo()
+        from ultralytics.utils.downloads import attempt_download_asset
+
+        try:
+            attempt_download_asset(path)
+        except (OSError, RuntimeError) as error:
+            path.unlink(missing_ok=True)
+            raise PoseGANError(f"pose.weights: {name} could not be downloaded ({error}); put the file here and set pose.sha256") from error
+    if not path.is_file():
+        raise PoseGANError(f"pose.weights: {name} could not be downloaded; check the network, or put the file here and set pose.sha256")
+    if sha256:
+        check_sha256(path, sha256, f"delete {path} to download it again, or correct pose.sha256")
+    return path
+
+
+def _load(path: Path, name: str) -> Any:
+    yolo = _import_yolo()
+    try:
+        model = yolo(str(path), task="pose")
+        joints = list(model.model.kpt_shape)
+    except Exception as error:  # whatever an unpickler and a model builder raise on a foreign file
+        raise PoseGANError(f"pose.weights: {name}: not a YOLO pose model ({str(error).splitlines()[0][:200]})") from error
+    if joints != [len(COCO_JOINTS), 3]:
+        raise PoseGANError(f"pose.weights: {name}: expected joints of shape [17, 3] (COCO), got {joints}; take a COCO pose model")
+    return model
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        if name.startswith("cuda") and not torch.cuda.is_available():
+            raise PoseGANError(f"pose.device: '{name}' asks for a CUDA device and torch sees none; set it to auto or cpu")
+        return name
+    if torch.cuda.is_available():
+        return "cuda:0"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@cache
+def _import_yolo() -> Any:
+    """Import ultralytics offline, mute and without side effects on this process; give its YOLO class."""
+    settings_folder = tempfile.mkdtemp(prefix="posegan-ultralytics-")
+    atexit.register(shutil.rmtree, settings_folder, ignore_errors=True)
+    os.environ.update(
+        YOLO_OFFLINE="1",  # no analytics, no look for updates; a download that was asked for still works
+        YOLO_AUTOINSTALL="0",
+        YOLO_VERBOSE="False",
+        YOLO_CONFIG_DIR=settings_folder,
+        ULTRALYTICS_SAFE_LOAD="1",
+    )
+    omp, threads, cv_threads = (os.environ.get("OMP_NUM_THREADS"), torch.get_num_threads(), cv2.getNumThreads())
+    os.environ["OMP_NUM_THREADS"] = omp or str(threads)  # it would set 1
+    image_open, torch_save, print_options = (Image.open, torch.save, np.get_printoptions())
+    try:
+        from ultralytics import YOLO, settings  # type: ignore[attr-defined]
+
+        settings.update({"sync": False})  # type: ignore[no-untyped-call]
+    except ImportError as error:
+        raise PoseGANError(f"ultralytics cannot be imported ({error}); run `make repro` to build the environment") from error
+    finally:
+        Image.open, torch.save = image_open, torch_save
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(cv_threads)
+        np.set_printoptions(**print_options)
+        if omp is None:
+            del os.environ["OMP_NUM_THREADS"]
+    return YOLO

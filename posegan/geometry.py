@@ -1,0 +1,185 @@
+"""Keypoints to heatmaps, body-part masks and part affines, batched on the keypoints' device.
+
+Legend: B batch, K = 18 joints, P = 10 parts, L = 8 limbs, N points, H x W pixels.
+Keypoints are `(B, K, 3)` as in `posegan.skeleton`. An affine `(2, 3)` maps a target pixel `(x, y, 1)`
+to the source pixel `(x, y)` that lands on it, both at full resolution. Nothing here has a gradient.
+
+Source: Siarohin et al., Deformable GANs for Pose-based Human Image Generation, CVPR 2018, section 3.2.
+"""
+
+import torch
+from torch import Tensor
+
+from posegan.skeleton import HEAD, LEFT_SHOULDER, LIMBS, MIRROR_LIMB, RIGHT_SHOULDER, SHOULDER_HIP_SIDES, TORSO
+
+HEAD_HALF_SIDE = 0.4  # in shoulder-hip lengths
+LIMB_HALF_WIDTH = 0.2  # in shoulder-hip lengths
+LIMB_BACK_REACH = 0.1  # in lengths of the limb
+SHORTEST = 0.5  # pixels; a limb or torso side shorter than this has no direction, so it counts as missing
+
+
+@torch.no_grad()
+def heatmaps(keypoints: Tensor, height: int, width: int, sigma: float) -> Tensor:
+    """One Gaussian a joint, `(B, K, H, W)` float32 in [0, 1]; all zero for a missing joint.
+
+    `exp(-d^2 / 2 sigma^2)` with d and sigma in pixels, computed as the outer product of two 1-D Gaussians.
+    """
+    points, visible = _split(keypoints)
+    column = torch.arange(width, device=keypoints.device, dtype=torch.float32)
+    row = torch.arange(height, device=keypoints.device, dtype=torch.float32)
+    horizontal = torch.exp((column - points[..., 0:1].float()).square() / (-2 * sigma**2))  # (B, K, W)
+    vertical = torch.exp((row - points[..., 1:2].float()).square() / (-2 * sigma**2)) * visible[..., None]  # (B, K, H)
+    return vertical[..., :, None] * horizontal[..., None, :]
+
+
+@torch.no_grad()
+def part_masks(target_keypoints: Tensor, height: int, width: int) -> Tensor:
+    """Where each part may appear in the target image, `(B, P, H, W)` bool.
+
+    The torso's mask is the whole image, the head's an axis-aligned square about the mean of the visible
+    head joints, a limb's the rectangle along its two joints. A part that the target pose does not show
+    has an empty mask.
+    """
+    points, visible = _split(target_keypoints)
+    points = points.float()  # a mask needs no more, and takes half the time
+    scale = _torso_scale(points, visible)  # (B,)
+    x = torch.arange(width, device=points.device, dtype=points.dtype)
+    y = torch.arange(height, device=points.device, dtype=points.dtype)[:, None]
+    torso = torch.ones(len(points), 1, height, width, dtype=torch.bool, device=points.device)
+    head = _head_mask(points, visible, scale, x, y)
+    return torch.cat((torso, head[:, None], _limb_masks(points, visible, scale, x, y)), dim=1)
+
+
+@torch.no_grad()
+def part_affines(source_keypoints: Tensor, target_keypoints: Tensor) -> tuple[Tensor, Tensor]:
+    """Affines `(B, P, 2, 3)` float32, target pixels to source pixels, and which are usable, `(B, P)` bool.
+
+    Torso: fitted to the torso joints that both poses show (three at least). Head: to the head joints that
+    both show (one at least) and both shoulders. Limb: joint onto joint, torso scale across; a limb
+    that the source lacks is taken from the other side of its body. The rest is not usable, and its
+    affine is the identity. A usable affine is finite, though it may flatten the image to a line.
+    """
+    source, source_visible = _split(source_keypoints)
+    target, target_visible = _split(target_keypoints)
+    both = source_visible & target_visible  # (B, K)
+    shoulders = [RIGHT_SHOULDER, LEFT_SHOULDER]
+    head = [*HEAD, *shoulders]
+    torso_affine, torso_valid = fit_affine(target[:, TORSO], source[:, TORSO], both[:, TORSO])
+    head_affine, head_valid = fit_affine(target[:, head], source[:, head], both[:, head])
+    head_valid = head_valid & both[:, HEAD].any(1) & both[:, shoulders].all(1)
+    limb_affines, limb_valid = _limb_affines(source, source_visible, target, target_visible)
+    affines = torch.cat((torso_affine[:, None], head_affine[:, None], limb_affines), dim=1)
+    valid = torch.cat((torso_valid[:, None], head_valid[:, None], limb_valid), dim=1)
+    identity = torch.eye(2, 3, dtype=affines.dtype, device=affines.device)
+    return torch.where(valid[..., None, None], affines, identity).float(), valid
+
+
+def fit_affine(points: Tensor, images: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """The affine `(B, 2, 3)` that takes `points` to `images`, both `(B, N, 2)`, and where it exists, `(B,)`.
+
+    Normalised total least squares over the `chosen` `(B, N)` points, as scikit-image's
+    `estimate_transform("affine", points, images)` has it: both sets are centred and scaled to a mean square
+    norm of 2, and the coefficients are the least singular vector of the homogeneous system. It does not
+    exist for fewer than three points, nor where `points` lie on a line.
+    """
+    weight = chosen.to(points.dtype)[..., None]  # (B, N, 1)
+    centre, spread, x = _normalise(points, weight)
+    image_centre, image_spread, y = _normalise(images, weight)
+    # With both sets centred the translation is zero, and the normal matrix of [m00 m01 m10 m11 1] is an arrow.
+    gram = x.mT @ x  # (B, 2, 2), trace 2 N
+    normal = x.new_zeros(len(x), 5, 5)
+    normal[:, 0:2, 0:2] = normal[:, 2:4, 2:4] = gram
+    normal[:, 0:4, 4] = normal[:, 4, 0:4] = (y.mT @ x).flatten(1)
+    normal[:, 4, 4] = y.square().sum((1, 2))
+    least = torch.linalg.eigh(normal)[1][:, :, 0]  # (B, 5), unit norm
+    off_line = gram[:, 0, 0] * gram[:, 1, 1] - gram[:, 0, 1].square() > 1e-6
+    valid = (chosen.sum(1) >= 3) & off_line & (least[:, 4].abs() > 1e-6)
+    linear = (-least[:, :4] / torch.where(valid, least[:, 4], 1)[:, None]).unflatten(1, (2, 2))
+    linear = linear * (image_spread / spread)
+    shift = image_centre.mT - linear @ centre.mT  # (B, 2, 1)
+    return torch.cat((linear, shift), dim=2), valid
+
+
+def _normalise(points: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centre `(B, 1, 2)`, spread `(B, 1, 1)` and the normalised points `(B, N, 2)`, zero where the weight is."""
+    count = weight.sum(1, keepdim=True).clamp(min=1)
+    centre = (points * weight).sum(1, keepdim=True) / count
+    centred = (points - centre) * weight
+    spread = (centred.square().sum((1, 2), keepdim=True) / count / 2).sqrt().clamp(min=1e-6)
+    return centre, spread, centred / spread
+
+
+def _split(keypoints: Tensor) -> tuple[Tensor, Tensor]:
+    """Points `(B, K, 2)`, zero where missing, and visibility `(B, K)`.
+
+    Double precision, since a person seen from the side is nearly a line; MPS has none.
+    """
+    visible = keypoints[..., 2] > 0
+    precision = torch.float32 if keypoints.device.type == "mps" else torch.float64
+    return torch.where(visible[..., None], keypoints[..., :2], 0).to(precision), visible
+
+
+def _torso_scale(points: Tensor, visible: Tensor) -> Tensor:
+    """Root mean square of the visible shoulder-hip lengths, `(B,)` pixels; 0 where neither side shows."""
+    shoulders, hips = zip(*SHOULDER_HIP_SIDES, strict=True)
+    squares = (points[:, shoulders] - points[:, hips]).square().sum(2)  # (B, 2)
+    shown = (visible[:, shoulders] & visible[:, hips]).to(points.dtype)
+    mean: Tensor = (squares * shown).sum(1) / shown.sum(1).clamp(min=1)
+    return mean.sqrt()
+
+
+def _head_mask(points: Tensor, visible: Tensor, scale: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    shown = visible[:, HEAD].to(points.dtype)[..., None]
+    centre = (points[:, HEAD] * shown).sum(1) / shown.sum(1).clamp(min=1)  # (B, 2)
+    reach = (HEAD_HALF_SIDE * scale)[:, None, None]
+    horizontal = (x - centre[:, 0, None, None]).abs() <= reach  # (B, 1, W)
+    vertical = (y - centre[:, 1, None, None]).abs() <= reach  # (B, H, 1)
+    return horizontal & vertical & (visible[:, HEAD].any(1) & (scale >= SHORTEST))[:, None, None]
+
+
+def _limbs(points: Tensor, visible: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Start `(B, L, 2)`, direction end - start `(B, L, 2)`, and which limbs a pose shows `(B, L)`."""
+    starts, ends = [limb.start for limb in LIMBS], [limb.end for limb in LIMBS]
+    direction = points[:, ends] - points[:, starts]
+    long_enough = (direction.norm(dim=2) >= SHORTEST) & (scale >= SHORTEST)[:, None]
+    return points[:, starts], direction, visible[:, starts] & visible[:, ends] & long_enough
+
+
+def _limb_masks(points: Tensor, visible: Tensor, scale: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    start, direction, shown = _limbs(points, visible, scale)
+    length = direction.norm(dim=2, keepdim=True)  # (B, L, 1)
+    unit = direction / length.clamp(min=SHORTEST)
+    reach = torch.tensor([limb.reach for limb in LIMBS], dtype=points.dtype, device=points.device)
+    dx, dy = x - start[..., 0, None, None], y - start[..., 1, None, None]  # (B, L, 1, W), (B, L, H, 1)
+    ux, uy, length = unit[..., 0, None, None], unit[..., 1, None, None], length[..., None]
+    along, across = dx * ux + dy * uy, dy * ux - dx * uy  # (B, L, H, W) pixels
+    within = (along >= -LIMB_BACK_REACH * length) & (along <= (1 + reach[:, None, None]) * length)
+    mask: Tensor = within & (across.abs() <= (LIMB_HALF_WIDTH * scale)[:, None, None, None]) & shown[..., None, None]
+    return mask
+
+
+def _limb_affines(source: Tensor, source_visible: Tensor, target: Tensor, target_visible: Tensor) -> tuple[Tensor, Tensor]:
+    """Closed form of "the target limb's rectangle onto the source's": `(B, L, 2, 3)` and usable `(B, L)`.
+
+    Both rectangles reach past their joints by the same shares of their lengths, so the reach cancels.
+    """
+    source_scale, target_scale = _torso_scale(source, source_visible), _torso_scale(target, target_visible)
+    start, direction, shown = _limbs(source, source_visible, source_scale)
+    mirrored = list(MIRROR_LIMB)
+    own = shown[..., None]
+    start = torch.where(own, start, start[:, mirrored])
+    direction = torch.where(own, direction, direction[:, mirrored])
+    target_start, target_direction, target_shown = _limbs(target, target_visible, target_scale)
+    valid = (shown | shown[:, mirrored]) & target_shown
+    square = target_direction.square().sum(2)[..., None, None].clamp(min=SHORTEST**2)
+    lengths = direction.norm(dim=2).clamp(min=SHORTEST), target_direction.norm(dim=2).clamp(min=SHORTEST)
+    width_ratio = (source_scale / target_scale.clamp(min=SHORTEST))[:, None] * lengths[1] / lengths[0]
+    along = direction[..., :, None] * target_direction[..., None, :]
+    across = _normal(direction)[..., :, None] * _normal(target_direction)[..., None, :] * width_ratio[..., None, None]
+    linear = (along + across) / square  # (B, L, 2, 2)
+    return torch.cat((linear, start[..., None] - linear @ target_start[..., None]), dim=3), valid
+
+
+def _normal(direction: Tensor) -> Tensor:
+    """The direction `(..., 2)` turned by a quarter."""
+    return torch.stack((-direction[..., 1], direction[..., 0]), dim=-1)

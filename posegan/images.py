@@ -1,0 +1,164 @@
+"""Image bytes in, RGB pixels out: one decoder for every stage, the fit to the network's size, skeleton drawings.
+
+Legend: H, W height and width in pixels; K = 18 joints. Pixel coordinates have their origin at the
+centre of the top-left pixel, so a pixel's area reaches half a pixel to either side.
+"""
+
+import colorsys
+import io
+import struct
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+
+from posegan.errors import PoseGANError
+from posegan.skeleton import BONES, JOINT_COUNT
+
+MAX_PIXELS = 64_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+Reason = Literal["unreadable", "too_large"]
+
+# What Pillow's decoders raise on damaged input; seen by cutting and flipping bytes of valid files.
+_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_GROUND = (24, 24, 28)
+
+
+class ImageError(PoseGANError):
+    """Bytes that are no usable image. `reason` is `unreadable` or `too_large`; the message says why."""
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Fit(NamedTuple):
+    """How an image was placed: fitted position = scale * original position + (left, top)."""
+
+    scale: float
+    left: float
+    top: float
+
+
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode JPEG, PNG, WebP or BMP bytes into a loaded RGB image, turned upright as its EXIF tag says.
+
+    Transparent parts become white. The size is checked before any pixel is decoded: a file of a few
+    kilobytes may claim gigapixels.
+
+    Raises:
+        ImageError: empty, cut, damaged, of another format, or above `max_pixels` pixels.
+    """
+    if not data:
+        raise ImageError("the file is empty", "unreadable")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > max_pixels:
+            raise ImageError(f"{image.width} x {image.height} pixels, more than the {max_pixels:,} allowed", "too_large")
+        image.load()
+        return _as_rgb(ImageOps.exif_transpose(image))
+    except _BOMBS:
+        raise ImageError(f"more pixels than the {max_pixels:,} allowed", "too_large") from None
+    except UnidentifiedImageError:
+        raise ImageError("not a JPEG, PNG, WebP or BMP image", "unreadable") from None
+    except _DECODER_ERRORS as error:
+        raise ImageError(f"damaged image ({error})", "unreadable") from error
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit grey, which Pillow would clip instead of scale
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def fit_image(image: Image.Image, height: int, width: int) -> tuple[npt.NDArray[np.uint8], Fit]:
+    """Scale an image into `height` x `width`, keeping its aspect, centred, with edges repeated outwards.
+
+    Returns:
+        The uint8 (H, W, 3) pixels and the `Fit` that moves keypoints along; an image that has the
+        size already is returned as it is.
+    """
+    if image.size == (width, height):
+        return np.asarray(image, dtype=np.uint8), Fit(1.0, 0.0, 0.0)
+    scale = min(height / image.height, width / image.width)
+    # Whole pixels of the fitted image; the sliver of the original beyond them (below one fitted pixel)
+    # is cut evenly from both sides, which keeps the scale of x and y exactly equal.
+    inner_width, inner_height = (max(1, int(side * scale + 1e-6)) for side in image.size)
+    used_width, used_height = (min(image.width, inner_width / scale), min(image.height, inner_height / scale))
+    cut_left, cut_top = (image.width - used_width) / 2, (image.height - used_height) / 2
+    box = (cut_left, cut_top, cut_left + used_width, cut_top + used_height)
+    pixels = np.asarray(image.resize((inner_width, inner_height), Image.Resampling.BICUBIC, box=box), dtype=np.uint8)
+    left, top = (width - inner_width) // 2, (height - inner_height) // 2
+    margins = ((top, height - inner_height - top), (left, width - inner_width - left), (0, 0))
+    half = (scale - 1) / 2  # pixel centres: fitted + 1/2 = scale * (original + 1/2 - cut) + margin
+    return np.pad(pixels, margins, mode="edge"), Fit(scale, left - scale * cut_left + half, top - scale * cut_top + half)
+
+
+def fit_keypoints(keypoints: npt.NDArray[np.float32], fit: Fit) -> npt.NDArray[np.float32]:
+    """Move keypoints `(..., K, 3)` of the original image onto the fitted one; missing joints stay zero."""
+    return _moved(keypoints, fit.scale, fit.left, fit.top)
+
+
+def unfit_keypoints(keypoints: npt.NDArray[np.float32], fit: Fit) -> npt.NDArray[np.float32]:
+    """Inverse of `fit_keypoints`."""
+    return _moved(keypoints, 1 / fit.scale, -fit.left / fit.scale, -fit.top / fit.scale)
+
+
+def _moved(keypoints: npt.NDArray[np.float32], scale: float, left: float, top: float) -> npt.NDArray[np.float32]:
+    moved = keypoints.astype(np.float32)
+    moved[..., :2] = moved[..., :2] * np.float32(scale) + np.array([left, top], np.float32)
+    moved[moved[..., 2] <= 0] = 0
+    return moved
+
+
+def draw_skeleton(keypoints: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Draw one person's keypoints (K, 3) as coloured bones on a dark ground: uint8 (H, W, 3).
+
+    Every bone has its own hue, so that left and right can be told apart; bones with a missing end are left out.
+    """
+    canvas = Image.new("RGB", (width, height), _GROUND)
+    draw = ImageDraw.Draw(canvas)
+    thickness = max(1, round(height / 64))
+    for number, (start, end) in enumerate(BONES):
+        if keypoints[start, 2] > 0 and keypoints[end, 2] > 0:
+            ends = [(float(keypoints[joint, 0]), float(keypoints[joint, 1])) for joint in (start, end)]
+            draw.line(ends, fill=_hue(number / len(BONES)), width=thickness)
+    for joint in range(JOINT_COUNT):
+        x, y, confidence = (float(value) for value in keypoints[joint])
+        if confidence > 0:
+            draw.ellipse((x - thickness, y - thickness, x + thickness, y + thickness), fill=_hue(joint / JOINT_COUNT))
+    return np.asarray(canvas, dtype=np.uint8)
+
+
+def _hue(fraction: float) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(fraction, 0.75, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def image_grid(rows: Sequence[Sequence[npt.NDArray[np.uint8]]], header: Sequence[str] | None = None, scale: int = 2) -> Image.Image:
+    """Lay uint8 (H, W, 3) images of one size out as rows, enlarged `scale` times, with a heading over each column.
+
+    Raises:
+        ValueError: no image, or images of unequal sizes.
+    """
+    sizes = {image.shape for row in rows for image in row}
+    if len(sizes) != 1:
+        raise ValueError(f"rows: expected images of one shape, got {sorted(sizes)}")
+    height, width, _ = (scale * side for side in sizes.pop())
+    gap, columns = 4, max(len(row) for row in rows)
+    top = 20 if header else gap
+    grid = Image.new("RGB", (gap + columns * (width + gap), top + len(rows) * (height + gap)), "white")
+    draw = ImageDraw.Draw(grid)
+    for column, text in enumerate(header or ()):
+        draw.text((gap + column * (width + gap) + width / 2, top / 2), text, fill="black", font=ImageFont.load_default(11), anchor="mm")
+    for row_number, row in enumerate(rows):
+        for column, image in enumerate(row):
+            tile = Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST)
+            grid.paste(tile, (gap + column * (width + gap), top + row_number * (height + gap)))
+    return grid

@@ -1,0 +1,257 @@
+"""Generator and discriminator of the Deformable GAN (Siarohin et al., CVPR 2018), in the paper's order.
+
+Legend: B batch, K = 18 joints, H x W pixels of the image, h x w of a level; level l is half the size of level
+l - 1. Sizes below are those of 128 x 64 images at the paper's width of 64 channels.
+
+Two encoders see the two poses apart: appearance (source image and pose) and pose (target pose). At each level
+the decoder takes both, the appearance moved to the target pose by the deformable skip.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from posegan.config import ImageConfig, ModelConfig
+from posegan.errors import PoseGANError
+from posegan.geometry import heatmaps, part_affines, part_masks
+from posegan.skeleton import JOINT_COUNT
+from posegan.warp import warp_features
+
+IMAGE_CHANNELS = 3
+COARSEST_SIDE = 4  # pixels; levels are added until the longer side is this small
+MAXIMUM_GROWTH = 8  # no level is wider than 8 x the first
+DROPOUT_BLOCKS = 3  # decoder blocks with dropout, counted from the coarsest
+
+
+class GeneratorOutput(NamedTuple):
+    """`image` `(B, 3, H, W)` in [-1, 1]; `offsets` `(B, 2, h, w)` a warped level, x and y in pixels of the image.
+
+    `offsets` start at the finest level; there are none unless the deformation is learned.
+    """
+
+    image: Tensor
+    offsets: tuple[Tensor, ...]
+
+
+class Generator(nn.Module):
+    """Draws the person of the source image in the target pose.
+
+    Raises:
+        PoseGANError: more warped skips than the image has levels.
+    """
+
+    def __init__(self, model: ModelConfig, image: ImageConfig) -> None:
+        super().__init__()
+        self.model, self.image = model, image
+        channels = level_channels(model.generator_channels, level_count(image.height, image.width))
+        if model.warped_skips > len(channels):
+            raise PoseGANError(
+                f"model.warped_skips: expected at most {len(channels)}, the levels of {image.height} x {image.width} images, "
+                f"got {model.warped_skips}; warp fewer skips or use larger images"
+            )
+        self.warps = model.warped_skips if model.deformation != "none" else 0
+        if model.deformation == "none":
+            self.encoder = Encoder(IMAGE_CHANNELS + 2 * JOINT_COUNT, channels)
+        else:
+            self.appearance_encoder = Encoder(IMAGE_CHANNELS + JOINT_COUNT, channels)
+            self.pose_encoder = Encoder(JOINT_COUNT, channels)
+        self.decoder = Decoder(channels, 1 if model.deformation == "none" else 2, model.dropout)
+        self.apply(_initialise)
+        learned = channels[: self.warps] if model.deformation in ("learned", "parts+learned") else ()
+        # The coarsest head sees its own level's moved appearance, the others that of the next coarser level.
+        placed = (*learned[1:], *learned[-1:])
+        self.offset_heads = nn.ModuleList(OffsetHead(*widths) for widths in zip(placed, learned, strict=True))
+
+    def forward(self, source_image: Tensor, source_keypoints: Tensor, target_keypoints: Tensor) -> GeneratorOutput:
+        """Source image `(B, 3, H, W)` in [-1, 1], keypoints `(B, K, 3)` in pixels of the images."""
+        source_heatmaps, target_heatmaps = self._heatmaps(source_keypoints), self._heatmaps(target_keypoints)
+        if self.model.deformation == "none":
+            skips = [[feature] for feature in self.encoder(torch.cat((source_image, source_heatmaps, target_heatmaps), dim=1))]
+            return GeneratorOutput(self.decoder(skips), ())
+        appearance = self.appearance_encoder(torch.cat((source_image, source_heatmaps), dim=1))
+        pose = self.pose_encoder(target_heatmaps)
+        moved, offsets = self._deform(appearance, pose, source_keypoints, target_keypoints)
+        return GeneratorOutput(self.decoder([list(pair) for pair in zip(moved, pose, strict=True)]), offsets)
+
+    def _heatmaps(self, keypoints: Tensor) -> Tensor:
+        return heatmaps(keypoints, self.image.height, self.image.width, self.model.heatmap_sigma)
+
+    def _deform(
+        self, appearance: list[Tensor], pose: list[Tensor], source_keypoints: Tensor, target_keypoints: Tensor
+    ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+        """The appearance features, those of the warped levels moved to the target pose, and the learned offsets."""
+        affines, valid, masks = self._parts(source_keypoints, target_keypoints)
+        combine, limit = self.model.combine, self.model.maximum_offset
+        if not self.offset_heads:
+            moved = [warp_features(features, affines, valid, masks, None, combine) for features in appearance[: self.warps]]
+            return moved + appearance[self.warps :], ()
+        moved, offsets = appearance[self.warps :], list[Tensor]()
+        placed = warp_features(appearance[self.warps - 1], affines, valid, masks, None, combine)
+        logits: Tensor | None = None
+        for level in reversed(range(self.warps)):
+            logits = self.offset_heads[level](placed, pose[level], logits)
+            offsets.insert(0, limit * torch.tanh(logits))
+            placed = warp_features(appearance[level], affines, valid, masks, offsets[0], combine)
+            moved = [placed, *moved]
+        return moved, tuple(offsets)
+
+    @torch.no_grad()
+    def _parts(self, source_keypoints: Tensor, target_keypoints: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Affines, validity and masks of the ten parts; without parts, of one that covers all and stays in place."""
+        size = self.image.height, self.image.width
+        if self.model.deformation != "learned":
+            return *part_affines(source_keypoints, target_keypoints), part_masks(target_keypoints, *size)
+        batch, device = len(target_keypoints), target_keypoints.device
+        valid = torch.ones(batch, 1, dtype=torch.bool, device=device)
+        return torch.eye(2, 3, device=device).expand(batch, 1, 2, 3), valid, valid[..., None, None].expand(batch, 1, *size)
+
+
+class Encoder(nn.Module):
+    """`(B, inputs, H, W)` to one feature map a level: `(B, 64, 128, 64)`, `(B, 128, 64, 32)` ... `(B, 512, 4, 2)`."""
+
+    def __init__(self, inputs: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        levels: list[nn.Module] = [nn.Conv2d(inputs, channels[0], 3, padding=1)]
+        for finer, coarser in itertools.pairwise(channels):
+            last = len(levels) == len(channels) - 1
+            levels.append(DownBlock(finer, coarser, normalise=not last))
+        self.levels = nn.ModuleList(levels)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        features = [self.levels[0](image)]
+        for level in self.levels[1:]:
+            features.append(level(features[-1]))
+        return features
+
+
+class Decoder(nn.Module):
+    """The skips of each level, finest first and `branches` maps a level, to an image `(B, 3, H, W)` in [-1, 1]."""
+
+    def __init__(self, channels: tuple[int, ...], branches: int, dropout: float) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        below = 0  # channels that come up from the coarser level
+        for width in reversed(channels[1:]):
+            blocks.append(UpBlock(below + branches * width, width, dropout if len(blocks) < DROPOUT_BLOCKS else 0.0))
+            below = width
+        self.blocks = nn.ModuleList(blocks)
+        self.last = nn.Conv2d(below + branches * channels[0], IMAGE_CHANNELS, 3, padding=1)
+
+    def forward(self, skips: list[list[Tensor]]) -> Tensor:
+        features: list[Tensor] = []
+        for block, skip in zip(self.blocks, reversed(skips[1:]), strict=True):
+            features = [block(torch.cat(features + skip, dim=1))]  # (B, 512, 8, 4) ... (B, 128, 128, 64)
+        return torch.tanh(self.last(torch.cat(features + skips[0], dim=1).relu_()))
+
+
+class DownBlock(nn.Module):
+    """Half the size: LeakyReLU, 4 x 4 convolution of stride 2, norm."""
+
+    def __init__(self, inputs: int, outputs: int, normalise: bool = True) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+        self.norm = SampleNorm() if normalise else nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.norm(self.convolution(F.leaky_relu(features, 0.2)))  # type: ignore[no-any-return]
+
+
+class UpBlock(nn.Module):
+    """Twice the size: ReLU (of its input in place), 4 x 4 transposed convolution of stride 2, norm, dropout."""
+
+    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.convolution = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+        self.norm = SampleNorm()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.dropout(self.norm(self.convolution(features.relu_())))  # type: ignore[no-any-return]
+
+
+class SampleNorm(nn.Module):
+    """Each sample over channels, height and width together, then one scalar gain and one scalar bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        channels = features.shape[1]  # one group of all channels is this norm, and PyTorch has it fused
+        return F.group_norm(features, 1, self.gain.expand(channels), self.bias.expand(channels), eps=1e-3)
+
+
+class OffsetHead(nn.Module):
+    """Logits of one level's offsets, `(B, 2, h, w)` float32: those of the coarser level and a correction.
+
+    The correction sees the pose feature and the appearance as far as it is in place already: that of the
+    coarser level, moved. So offsets go from coarse to fine, since at full resolution a filter sees too
+    little of the image to know where anything should go. The correction starts at zero, and training at the
+    pure warp by parts.
+    """
+
+    def __init__(self, placed: int, pose: int) -> None:
+        super().__init__()
+        self.correction = nn.Conv2d(placed + pose, 2, 3, padding=1)
+        nn.init.zeros_(self.correction.weight)
+        nn.init.zeros_(self.correction.bias)  # type: ignore[arg-type]
+
+    def forward(self, placed: Tensor, pose: Tensor, coarser: Tensor | None) -> Tensor:
+        size = pose.shape[2:]
+        placed = F.interpolate(placed, size, mode="nearest") if placed.shape[2:] != size else placed
+        correction: Tensor = self.correction(F.leaky_relu(torch.cat((placed, pose), dim=1), 0.2)).float()
+        if coarser is None:
+            return correction
+        return correction + F.interpolate(coarser, size, mode="bilinear", align_corners=False)
+
+
+class Discriminator(nn.Module):
+    """Is this image of the target pose a photograph of the source's person? Logits of patches `(B, 1, 3, 1)`."""
+
+    def __init__(self, model: ModelConfig) -> None:
+        super().__init__()
+        self.sigma = model.heatmap_sigma
+        width = model.discriminator_channels
+        self.first = nn.Conv2d(2 * (IMAGE_CHANNELS + JOINT_COUNT), width, 4, stride=2)
+        self.blocks = nn.Sequential(
+            DownBlock(width, 2 * width),
+            DownBlock(2 * width, 4 * width),
+            DownBlock(4 * width, 8 * width),
+            DownBlock(8 * width, 1, normalise=False),
+        )
+        self.apply(_initialise)
+
+    def forward(self, source_image: Tensor, source_keypoints: Tensor, image: Tensor, target_keypoints: Tensor) -> Tensor:
+        """Images `(B, 3, H, W)` in [-1, 1], at least 64 x 64 or 128 x 64 pixels, keypoints `(B, K, 3)`.
+
+        `image` is the real target image or the generated one.
+        """
+        height, width = image.shape[2:]
+        source_heatmaps, target_heatmaps = (heatmaps(pose, height, width, self.sigma) for pose in (source_keypoints, target_keypoints))
+        # (B, 42, 128, 64) -> (B, 64, 63, 31) -> (B, 128, 31, 15) -> (B, 256, 15, 7) -> (B, 512, 7, 3) -> (B, 1, 3, 1)
+        return self.blocks(self.first(torch.cat((source_image, source_heatmaps, image, target_heatmaps), dim=1)))  # type: ignore[no-any-return]
+
+
+def level_count(height: int, width: int) -> int:
+    """Levels of an encoder: 6 for 128 x 64 (down to 4 x 2), 7 for 256 x 256 (down to 4 x 4)."""
+    levels = 1
+    while max(height, width) > COARSEST_SIDE and height % 2 == 0 and width % 2 == 0:
+        height, width, levels = height // 2, width // 2, levels + 1
+    return levels
+
+
+def level_channels(first: int, levels: int) -> tuple[int, ...]:
+    """Channels a level: 64, 128, 256, 512, 512, 512."""
+    return tuple(first * min(2**level, MAXIMUM_GROWTH) for level in range(levels))
+
+
+def _initialise(module: nn.Module) -> None:
+    # Glorot and Bengio's uniform, the default of Keras, with which the original was trained; biases zero.
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,277 @@
+"""The training loop: one update of the discriminator and one of the generator per iteration.
+
+Legend: B images of a batch, H, W height and width in pixels. A `step` is a finished iteration, so
+step 1 is the state after the first one; batch i of the stream is the one that makes step i + 1.
+"""
+
+import contextlib
+import copy
+import hashlib
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import PIL.Image
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from posegan import metrics
+from posegan.checkpoint import CheckpointFolder
+from posegan.config import Params
+from posegan.data import PairBatch, to_float
+from posegan.errors import PoseGANError
+from posegan.files import sha256_of
+from posegan.images import image_grid
+from posegan.losses import GeneratorLoss
+from posegan.networks import Discriminator, Generator
+from posegan.progress import Clock, RunningMeans
+from posegan.samples import GRID_HEADER, comparison_rows, generate, on_device
+from posegan.shards import ShardIndex
+from posegan.stream import DevicePrefetcher, ListedStream, TrainStream
+from posegan.updates import Pair, ema_decay, update_discriminator, update_ema, update_generator
+
+SAMPLE_PAIRS = 8  # rows of the sample grids
+# What makes two runs the same run: these sections, these modules, the shards, the torch version.
+_SECTIONS = ("image", "model", "loss", "features", "train")
+_MODULES = (
+    "config",
+    "skeleton",
+    "geometry",
+    "warp",
+    "networks",
+    "features",
+    "losses",
+    "images",
+    "data",
+    "shards",
+    "stream",
+    "updates",
+    "training",
+)
+
+
+class BatchSource(Protocol):
+    """A stream whose batch i does not depend on what was read before it."""
+
+    def batches(self, start: int) -> Iterator[PairBatch]:
+        """Batches start, start + 1, ..., without end."""
+
+
+class TrainingData(NamedTuple):
+    """What a run reads: an endless stream, and two fixed lists."""
+
+    train: BatchSource
+    validation: list[PairBatch]  # empty: nothing is validated
+    samples: PairBatch  # the pairs of the sample grids
+
+
+class LossRecord(NamedTuple):
+    """Mean weighted losses since the last record, and the speed over that time."""
+
+    step: int
+    values: dict[str, float]
+    images_per_second: float
+    waiting: float  # share of the time in which the loop waited for data
+
+
+class ValidationRecord(NamedTuple):
+    """`val_l1` (0 .. 1) and `val_ssim` of the EMA weights on the fixed validation pairs."""
+
+    step: int
+    values: dict[str, float]
+
+
+class SampleRecord(NamedTuple):
+    """A grid source | target pose | generated | real of the EMA weights at fixed pairs."""
+
+    step: int
+    grid: PIL.Image.Image
+
+
+Record = LossRecord | ValidationRecord | SampleRecord
+
+
+class StoppedError(PoseGANError):
+    """The run was asked to stop and saved its state."""
+
+
+def open_training_data(folder: Path, params: Params) -> tuple[TrainingData, str]:
+    """The shards in `folder` as training data, and the hash of their index.
+
+    Where the split `val` is empty, nothing is validated and the samples show training pairs.
+    """
+    train, image, index = params.train, params.image, ShardIndex.load(folder)
+    stream = TrainStream(index, "train", image, train.batch_size, train.seed, train.pool_identities, train.pairs_per_image)
+    validation: list[PairBatch] = []
+    if any(sample.split == "val" for sample in index.samples):
+        validation = list(ListedStream(index, "val", image, train.batch_size, train.validation_pairs, train.seed))
+    shown = ListedStream(index, "val" if validation else "train", image, SAMPLE_PAIRS, SAMPLE_PAIRS, train.seed)
+    return TrainingData(stream, validation, next(iter(shown))), index.sha256
+
+
+def fingerprint(params: Params, shards_sha256: str) -> str:
+    """16 hex digits that name a run: equal only if the results of a whole run would be equal.
+
+    The modules' sources count, so that a run after an edited loss never continues, or passes off
+    as its own, what the old loss had trained.
+    """
+    content = {
+        "params": {name: getattr(params, name).model_dump() for name in _SECTIONS},
+        "shards": shards_sha256,
+        "modules": {name: sha256_of(Path(__file__).with_name(f"{name}.py")) for name in _MODULES},
+        "torch": torch.__version__,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Trainer:
+    """A run: `resume()`, then iterate over `run()`; afterwards `ema` is the result.
+
+    The records' numbers stand in `history` as well, which is part of the state: the history of a
+    resumed run is complete. Seeds torch's global generators.
+    """
+
+    def __init__(self, params: Params, data: TrainingData, checkpoints: CheckpointFolder, device: torch.device) -> None:
+        self.params, self.data, self.checkpoints, self.device = params, data, checkpoints, device
+        torch.manual_seed(params.train.seed)
+        self.generator = Generator(params.model, params.image).to(device)
+        self.discriminator = Discriminator(params.model).to(device)
+        self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.losses = GeneratorLoss(params.loss, params.features)
+        weights = params.loss
+        if not any((weights.adversarial, weights.l1, weights.perceptual, weights.nearest_neighbour)):
+            raise PoseGANError(
+                "loss: expected a weight above 0 for adversarial, l1, perceptual or nearest_neighbour; the image would learn nothing"
+            )
+        torch.manual_seed(params.train.seed)  # dropout then does not depend on how the networks were initialised
+        learning_rate, betas = params.train.learning_rate, (params.train.betas[0], params.train.betas[1])
+        self.generator_optimiser = Adam(self.generator.parameters(), lr=learning_rate, betas=betas)
+        self.discriminator_optimiser = Adam(self.discriminator.parameters(), lr=learning_rate, betas=betas)
+        self.step = 0
+        self.history: list[tuple[int, dict[str, float]]] = []
+        self._means = RunningMeans()
+
+    def resume(self) -> int:
+        """Take over the newest state of the checkpoint folder, if there is one; returns the step reached."""
+        latest = self.checkpoints.latest()
+        if latest is not None:
+            self._restore(latest[1])
+        return self.step
+
+    def run(self, stop: threading.Event | None = None) -> Iterator[Record]:
+        """Train from the current step to `train.iterations`, yielding records on the way.
+
+        Args:
+            stop: when set, the state is saved after the iteration in progress and `StoppedError` raised.
+
+        Raises:
+            PoseGANError: a loss became NaN or infinite, or the state could not be written.
+        """
+        train, stop = self.params.train, stop or threading.Event()
+        if self.step >= train.iterations:
+            return
+        with contextlib.closing(DevicePrefetcher(self.data.train.batches(self.step), self.device)) as batches:
+            clock = Clock(lambda: batches.waited)
+            for batch in itertools.islice(batches, train.iterations - self.step):
+                values = None
+                with clock.running():
+                    self._iterate(batch)
+                    if self._due(train.log_every):  # waits for the device, which is part of the step's time
+                        values = self._log()
+                if values is not None:
+                    yield LossRecord(self.step, values, *clock.read(train.batch_size))
+                if self.data.validation and self._due(train.validate_every):
+                    yield self._validate()
+                if self._due(train.sample_every):
+                    yield SampleRecord(self.step, self._sample_grid())
+                if self._due(train.checkpoint_every) or stop.is_set():  # last: what was yielded is done by then
+                    self._save()
+                if stop.is_set() and self.step < train.iterations:
+                    raise StoppedError(
+                        f"stopped at step {self.step} of {train.iterations}, state saved; the same command goes on from there"
+                    )
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.params.train.iterations
+
+    def _iterate(self, batch: PairBatch) -> None:
+        source, target = to_float(batch.source_images), to_float(batch.target_images)  # (B, 3, H, W)
+        pair = Pair(source, batch.source_keypoints, target, batch.target_keypoints)
+        terms: dict[str, Tensor] = {}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.train.precision == "bfloat16"):
+            # The original runs the generator anew for each update, on minibatches of their own. One pass
+            # serves both here: 57 instead of 75 GFLOP a pair at the paper's width.
+            output = self.generator(pair.source, pair.source_keypoints, pair.target_keypoints)
+            if self.params.loss.adversarial > 0:
+                terms |= update_discriminator(self.discriminator, self.discriminator_optimiser, pair, output.image.detach())
+            terms |= update_generator(self.discriminator, self.generator_optimiser, self.losses, pair, output)
+        self.step += 1
+        update_ema(self.ema, self.generator, ema_decay(self.step, self.params.train.ema_decay))
+        self._means.add(self.step, terms)
+
+    def _log(self) -> dict[str, float]:
+        self._check_losses()
+        values = self._means.take()
+        self.history.append((self.step, values))
+        return values
+
+    def _validate(self) -> ValidationRecord:
+        scores: dict[str, list[Tensor]] = {"val_l1": [], "val_ssim": []}
+        for cpu_batch in self.data.validation:
+            batch = on_device(cpu_batch, self.device)
+            generated = generate(self.ema, batch)
+            scores["val_l1"].append(metrics.l1(generated, batch.target_images))
+            scores["val_ssim"].append(metrics.ssim(generated, batch.target_images))
+        values = {name: torch.cat(parts).mean().item() for name, parts in scores.items()}
+        self.history.append((self.step, values))
+        return ValidationRecord(self.step, values)
+
+    def _sample_grid(self) -> PIL.Image.Image:
+        batch = on_device(self.data.samples, self.device)
+        return image_grid(comparison_rows(batch, generate(self.ema, batch)), GRID_HEADER)
+
+    def _save(self) -> None:
+        self._check_losses()
+        for name, weight in self.generator.named_parameters():
+            if not weight.isfinite().all():
+                raise self._diverged(self.step, f"weight {name}")
+        self.checkpoints.save(self.step, self._state())
+
+    def _check_losses(self) -> None:
+        bad = self._means.first_bad()
+        if bad is not None:
+            raise self._diverged(*bad)
+
+    def _diverged(self, step: int, name: str) -> PoseGANError:
+        latest = self.checkpoints.latest()
+        good = f"the last good state is of step {latest[0]}, in {self.checkpoints.folder}" if latest else "no state was saved yet"
+        return PoseGANError(f"train: {name} is not finite at step {step}; lower train.learning_rate or set precision to float32 ({good})")
+
+    def _parts(self) -> dict[str, nn.Module | Optimizer]:
+        return {
+            "generator": self.generator,
+            "ema": self.ema,
+            "discriminator": self.discriminator,
+            "generator_optimiser": self.generator_optimiser,
+            "discriminator_optimiser": self.discriminator_optimiser,
+        }
+
+    def _state(self) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        record = {"step": self.step, "history": [[step, values] for step, values in self.history], "means": self._means.state()}
+        return {**parts, **record, "rng": torch.get_rng_state(), "cuda_rng": cuda}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.step = state["step"]
+        self.history = [(step, values) for step, values in state["history"]]
+        self._means.restore(state["means"], self.device)
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.device)

@@ -1,0 +1,67 @@
+"""What one iteration does to the networks: an update of each player, and the generator's running average.
+
+Legend: B images of a batch, H, W height and width in pixels.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from posegan.losses import GeneratorLoss, discriminator_loss
+from posegan.networks import GeneratorOutput
+
+
+class Pair(NamedTuple):
+    """A batch as the networks take it: images `(B, 3, H, W)` in [-1, 1], keypoints `(B, 18, 3)`."""
+
+    source: Tensor
+    source_keypoints: Tensor
+    target: Tensor
+    target_keypoints: Tensor
+
+
+def update_discriminator(discriminator: nn.Module, optimiser: Optimizer, pair: Pair, generated: Tensor) -> dict[str, Tensor]:
+    """One step towards telling real from generated; `generated` comes detached."""
+    real_logits = discriminator(pair.source, pair.source_keypoints, pair.target, pair.target_keypoints)
+    fake_logits = discriminator(pair.source, pair.source_keypoints, generated, pair.target_keypoints)
+    loss = discriminator_loss(real_logits.float(), fake_logits.float())
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return {"discriminator": loss.detach()}
+
+
+def update_generator(
+    discriminator: nn.Module, optimiser: Optimizer, losses: GeneratorLoss, pair: Pair, output: GeneratorOutput
+) -> dict[str, Tensor]:
+    """One step of the generator that made `output`, against a discriminator that stands still."""
+    discriminator.requires_grad_(False)  # its weights' gradients are a third of this backward pass, and nobody's
+    fake_logits = torch.zeros((), device=output.image.device)
+    if losses.weights.adversarial > 0:
+        fake_logits = discriminator(pair.source, pair.source_keypoints, output.image, pair.target_keypoints).float()
+    terms: dict[str, Tensor] = losses(output, pair.target, fake_logits)
+    discriminator.requires_grad_(True)
+    optimiser.zero_grad(set_to_none=True)
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def ema_decay(step: int, decay: float) -> float:
+    """Decay of the running average at a step: min(decay, (1 + step) / (10 + step)).
+
+    The warm-up lets the first steps count for little: without it a run of 1,200 iterations at decay
+    0.999 would still hold 30 % of the random initial weights.
+    """
+    return min(decay, (1 + step) / (10 + step))
+
+
+@torch.no_grad()
+def update_ema(ema: nn.Module, network: nn.Module, decay: float) -> None:
+    """ema <- decay * ema + (1 - decay) * network, for each weight; buffers are copied."""
+    for average, weight in zip(ema.parameters(), network.parameters(), strict=True):
+        average.lerp_(weight, 1 - decay)
+    for kept, buffer in zip(ema.buffers(), network.buffers(), strict=True):
+        kept.copy_(buffer)

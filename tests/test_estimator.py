@@ -1,0 +1,199 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import jpeg
+from PIL import Image
+
+from posegan.config import PoseConfig
+from posegan.errors import PoseGANError
+from posegan.estimator import PoseEstimator, choose_person, verified_weights
+from posegan.files import sha256_of
+from posegan.images import decode_image
+from posegan.skeleton import NECK
+
+# The detector is a small one of random weights, made in a process of its own: what importing ultralytics does to a
+# process is what some tests below are about. Its confidences are tiny and of no meaning, so that the threshold is 0.
+MAKE = """
+import sys, torch
+from posegan.estimator import _import_yolo
+torch.manual_seed(0)
+yolo = _import_yolo()("yolo11n-pose.yaml", task="pose")
+yolo.save(sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "random.pt"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", MAKE, str(path)], check=True, capture_output=True)
+    return path
+
+
+def config_of(weights: Path, **changes: object) -> PoseConfig:
+    values: dict[str, object] = {
+        "weights": str(weights),
+        "sha256": sha256_of(weights) if weights.is_file() else "",
+        "image_size": 64,
+        "batch_size": 3,
+        "person_confidence": 0.0,
+        "joint_confidence": 0.5,
+        "device": "cpu",
+    }
+    return PoseConfig.model_validate({**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def estimator(weights: Path) -> PoseEstimator:
+    return PoseEstimator(config_of(weights))
+
+
+def crops() -> list[Image.Image]:
+    sizes = [(64, 32), (64, 32), (48, 40), (64, 32), (48, 40), (64, 32), (64, 32)]
+    return [decode_image(jpeg(seed, *size)) for seed, size in enumerate(sizes)]
+
+
+def test_each_result_is_that_of_its_own_image_whatever_its_neighbours(estimator: PoseEstimator) -> None:
+    together = estimator.estimate(crops())
+    assert len(together) == 7
+    for image, person in zip(crops(), together, strict=True):
+        (alone,) = estimator.estimate([image])
+        assert alone is not None
+        assert person is not None
+        assert np.allclose(alone.box, person.box, atol=1e-2)
+        assert np.allclose(alone.keypoints, person.keypoints, atol=1e-2)
+    assert len({person.confidence for person in together if person is not None}) == 7
+
+
+def test_arrays_and_pillow_images_mean_the_same(estimator: PoseEstimator) -> None:
+    for from_image, from_array in zip(estimator.estimate(crops()), estimator.estimate([np.asarray(crop) for crop in crops()]), strict=True):
+        assert from_image is not None
+        assert from_array is not None
+        assert np.array_equal(from_image.keypoints, from_array.keypoints)
+
+
+def test_the_same_images_give_the_same_bits(estimator: PoseEstimator) -> None:
+    first, second = estimator.estimate(crops()), estimator.estimate(crops())
+    assert all(np.array_equal(a.keypoints, b.keypoints) for a, b in zip(first, second, strict=True) if a is not None and b is not None)
+
+
+def test_keypoints_are_18_joints_in_pixels_with_weak_ones_zeroed(estimator: PoseEstimator, weights: Path) -> None:
+    for person in estimator.estimate(crops()):
+        assert person is not None
+        assert person.keypoints.shape == (18, 3)
+        assert person.keypoints.dtype == np.float32
+        confidence = person.keypoints[:, 2]
+        assert ((confidence == 0) | (confidence >= 0.5)).all()
+        assert not person.keypoints[confidence == 0].any()
+    strict = PoseEstimator(config_of(weights, joint_confidence=1.0)).estimate(crops()[:1])[0]
+    assert strict is not None
+    assert not strict.keypoints[NECK].any()
+
+
+def test_no_person_is_none_and_no_image_no_result(weights: Path) -> None:
+    assert PoseEstimator(config_of(weights, person_confidence=1.0)).estimate(crops()[:2]) == [None, None]
+    assert PoseEstimator(config_of(weights)).estimate([]) == []
+
+
+def test_importing_the_detector_leaves_the_process_as_it_was(weights: Path) -> None:
+    program = """
+import os, sys, torch, PIL.Image
+torch.set_num_threads(2)
+before = PIL.Image.open, torch.save, torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+from posegan.config import PoseConfig
+from posegan.estimator import PoseEstimator
+from posegan.files import sha256_of
+from pathlib import Path
+config = PoseConfig(weights=sys.argv[1], sha256=sha256_of(Path(sys.argv[1])), image_size=64, batch_size=3,
+                    person_confidence=0.0, joint_confidence=0.5, device="cpu")
+PoseEstimator(config).estimate([PIL.Image.new("RGB", (32, 64))])
+assert before == (PIL.Image.open, torch.save, torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")), "changed"
+from ultralytics import SETTINGS
+from ultralytics.utils import ONLINE, AUTOINSTALL
+assert (ONLINE, AUTOINSTALL, SETTINGS["sync"]) == (False, False, False), "talkative"
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(weights)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
+
+
+def test_weights_are_vouched_for_or_refused(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = sha256_of(weights)
+    assert verified_weights(str(weights), right) == weights.resolve()
+    with pytest.raises(PoseGANError, match=f"pickle without a pinned SHA-256.* set pose.sha256 to {right}"):
+        verified_weights(str(weights), "")
+    with pytest.raises(PoseGANError, match="correct pose.sha256"):
+        verified_weights(str(weights), "0" * 64)
+    with pytest.raises(PoseGANError, match="no such file; name a file, or an official model"):
+        verified_weights("nowhere.pt", "")
+    monkeypatch.chdir(weights.parent)
+    assert verified_weights("random.pt", right) == weights.resolve()
+
+
+def test_an_official_name_is_taken_from_the_cache(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cached = tmp_path / "posegan" / "weights" / "yolo11n-pose.pt"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(weights.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert verified_weights("yolo11n-pose.pt", "") == cached
+    with pytest.raises(PoseGANError, match="SHA-256"):
+        verified_weights("yolo11n-pose.pt", "0" * 64)
+
+
+def test_what_is_no_pose_model_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "other.pt"
+    torch.save({"weights": torch.zeros(3)}, path)
+    with pytest.raises(PoseGANError, match="not a YOLO pose model"):
+        PoseEstimator(config_of(path))
+
+
+def test_a_pickle_that_runs_a_program_does_not_run_it(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path}/owned",)
+
+    torch.save({"model": Payload()}, tmp_path / "evil.pt")
+    with pytest.raises(PoseGANError, match="not a YOLO pose model"):
+        PoseEstimator(config_of(tmp_path / "evil.pt"))
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_missing_device_is_named(weights: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the device")
+    with pytest.raises(PoseGANError, match=r"device.*cuda"):
+        PoseEstimator(config_of(weights, device="cuda:7"))
+
+
+def box(x: float, y: float, size: float = 10) -> list[float]:
+    return [x - size, y - size, x + size, y + size]
+
+
+def test_of_equal_confidences_the_central_person_is_chosen() -> None:
+    boxes = np.array([box(5, 64), box(30, 60), box(60, 10)], np.float32)
+    assert choose_person(boxes, np.full(3, 0.8, np.float32), 128, 64) == 1
+
+
+def test_at_equal_places_the_surer_person_is_chosen_and_of_twins_the_first() -> None:
+    boxes = np.array([box(32, 64)] * 3, np.float32)
+    assert choose_person(boxes, np.array([0.3, 0.9, 0.9], np.float32), 128, 64) == 1
+
+
+def test_a_faint_ghost_in_the_middle_does_not_beat_a_sure_person_beside_it() -> None:
+    boxes = np.array([box(32, 64), box(22, 60)], np.float32)
+    assert choose_person(boxes, np.array([0.3, 0.9], np.float32), 128, 64) == 1
+
+
+def test_the_choice_does_not_depend_on_left_and_right() -> None:
+    boxes = np.array([box(20, 50), box(50, 70), box(33, 100)], np.float32)
+    mirrored = boxes.copy()
+    mirrored[:, [0, 2]] = 64 - boxes[:, [2, 0]]
+    confidences = np.array([0.5, 0.7, 0.6], np.float32)
+    assert choose_person(boxes, confidences, 128, 64) == choose_person(mirrored, confidences, 128, 64)

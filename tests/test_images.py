@@ -1,0 +1,141 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from posegan.images import Fit, ImageError, decode_image, draw_skeleton, fit_image, fit_keypoints, image_grid, unfit_keypoints
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (24, 12, 3), dtype=np.uint8)
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def test_a_lossless_image_survives_the_round_trip() -> None:
+    assert np.array_equal(np.asarray(decode_image(encoded(Image.fromarray(PIXELS)))), PIXELS)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_shows_the_same_upright_image(orientation: int) -> None:
+    upright = Image.fromarray(PIXELS)
+    turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the transposition whose inverse the tag asks for
+    stored = upright.transpose(Image.Transpose(turn[orientation])) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert np.array_equal(np.asarray(decode_image(encoded(stored, exif=exif))), PIXELS)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    form = "JPEG" if mode == "CMYK" else "PNG"
+    assert decode_image(encoded(Image.fromarray(PIXELS).convert(mode), form)).mode == "RGB"
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
+    grey = Image.fromarray(np.array([[0, 256 * 100, 65535]], dtype=np.uint16))
+    assert np.asarray(decode_image(encoded(grey)))[0, :, 0].tolist() == [0, 100, 255]
+
+
+def test_what_is_transparent_becomes_white() -> None:
+    clear = Image.new("RGBA", (2, 2), (255, 0, 0, 0))
+    assert np.asarray(decode_image(encoded(clear))).min() == 255
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", b"hello, this is text", encoded(Image.fromarray(PIXELS), "GIF")])
+def test_what_is_no_image_of_ours_is_unreadable(data: bytes) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode_image(data)
+    assert caught.value.reason == "unreadable"
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_a_cut_or_damaged_file_never_raises_anything_else(form: str) -> None:
+    data = encoded(Image.fromarray(PIXELS), form)
+    refused = 0
+    for trial in range(150):
+        broken = bytearray(data[: RNG.integers(1, len(data))]) if trial % 2 else bytearray(data)
+        for _ in range(3):
+            broken[RNG.integers(len(broken))] ^= 1 << RNG.integers(8)
+        try:
+            decode_image(bytes(broken))
+        except ImageError:
+            refused += 1
+    assert refused > 50
+
+
+def test_the_pixel_cap_holds_before_decoding() -> None:
+    assert decode_image(encoded(Image.fromarray(PIXELS)), max_pixels=24 * 12).size == (12, 24)
+    with pytest.raises(ImageError, match="12 x 24 pixels") as caught:
+        decode_image(encoded(Image.fromarray(PIXELS)), max_pixels=24 * 12 - 1)
+    assert caught.value.reason == "too_large"
+
+
+def test_a_small_file_that_claims_a_gigapixel_is_too_large() -> None:
+    with pytest.raises(ImageError) as caught:
+        decode_image(encoded(Image.new("1", (12_000, 8_000))))
+    assert caught.value.reason == "too_large"
+
+
+def test_an_image_of_the_right_size_is_left_alone() -> None:
+    pixels, fit = fit_image(Image.fromarray(PIXELS), 24, 12)
+    assert np.array_equal(pixels, PIXELS)
+    assert fit == Fit(1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("size", [(37, 80), (300, 200), (64, 128), (7, 5), (1, 300)])
+def test_unfit_undoes_fit(size: tuple[int, int]) -> None:
+    width, height = size
+    _, fit = fit_image(Image.new("RGB", size), 128, 64)
+    keypoints = RNG.uniform(0.1, 1, (4, 18, 3)).astype(np.float32) * np.array([width, height, 1], np.float32)
+    assert np.allclose(unfit_keypoints(fit_keypoints(keypoints, fit), fit), keypoints, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(100, 140), (33, 100), (90, 90), (40, 61)])
+def test_pixels_and_keypoints_move_together(size: tuple[int, int]) -> None:
+    width, height = size
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    blob = 255 * np.exp(-((x - 0.4 * width) ** 2 + (y - 0.6 * height) ** 2) / (2 * 2.5**2))
+    pixels, fit = fit_image(Image.fromarray(np.repeat(blob[..., None], 3, axis=2).astype(np.uint8)), 128, 64)
+    weight = np.clip(pixels[..., 0].astype(float) - 8, 0, None)
+    fitted_x, fitted_y = np.meshgrid(np.arange(64), np.arange(128))
+    centre = [(weight * fitted_x).sum() / weight.sum(), (weight * fitted_y).sum() / weight.sum()]
+    expected = fit_keypoints(np.array([[0.4 * width, 0.6 * height, 1]], np.float32), fit)[0, :2]
+    assert np.allclose(centre, expected, atol=0.1)
+
+
+def test_a_missing_joint_stays_all_zero() -> None:
+    assert not fit_keypoints(np.zeros((18, 3), np.float32), Fit(2.0, 5.0, 5.0)).any()
+
+
+def test_edges_are_repeated_outwards() -> None:
+    pixels, _ = fit_image(Image.fromarray(PIXELS[:12]), 24, 12)
+    assert np.array_equal(pixels[6:18], PIXELS[:12])
+    assert (pixels[:6] == PIXELS[0]).all()
+    assert (pixels[18:] == PIXELS[11]).all()
+
+
+def test_a_bone_is_drawn_only_between_two_joints_that_are_there() -> None:
+    keypoints = np.zeros((18, 3), np.float32)
+    nothing = draw_skeleton(keypoints, 64, 32)
+    assert len(np.unique(nothing.reshape(-1, 3), axis=0)) == 1
+    keypoints[2] = (4, 10, 1)
+    one = draw_skeleton(keypoints, 64, 32)
+    assert (one != nothing).any(axis=2)[30].sum() == 0
+    keypoints[3] = (4, 50, 1)
+    assert (draw_skeleton(keypoints, 64, 32) != nothing).any(axis=2)[30].sum() > 0
+
+
+def test_a_grid_shows_every_image_once_in_its_place() -> None:
+    tiles = [[np.full((4, 3, 3), 10 * (3 * row + column), np.uint8) for column in range(3)] for row in range(2)]
+    grid = np.asarray(image_grid(tiles, ["a", "b", "c"], scale=2))
+    for row in range(2):
+        for column in range(3):
+            value = 10 * (3 * row + column)
+            assert (grid[20 + row * 12 : 28 + row * 12, 4 + column * 10 : 10 + column * 10] == value).all()
+    with pytest.raises(ValueError, match="one shape"):
+        image_grid([[PIXELS, PIXELS[:4]]])

@@ -1,0 +1,179 @@
+"""Laws of the losses: closed forms, slow references, gradients, and nothing computed for weight 0."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from posegan.config import FeaturesConfig, LossConfig
+from posegan.features import VGG19Features
+from posegan.losses import (
+    GeneratorLoss,
+    discriminator_loss,
+    generator_adversarial_loss,
+    nearest_neighbour_loss,
+    offset_smoothness_loss,
+    perceptual_loss,
+)
+from posegan.networks import GeneratorOutput
+
+FEATURES = FeaturesConfig(weights="random", sha256="")
+
+
+def maps(height: int = 5, width: int = 4, channels: int = 3) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(height)
+    return tuple(torch.randn(2, 2, channels, height, width, generator=generator, dtype=torch.float64))  # type: ignore[return-value]
+
+
+def slow_nearest_neighbour(generated: Tensor, target: Tensor, window: int) -> Tensor:
+    batch, _, height, width = generated.shape
+    reach = window // 2
+    minima = []
+    for b in range(batch):
+        for y in range(height):
+            for x in range(width):
+                near = target[b, :, max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+                minima.append((generated[b, :, y, x, None, None] - near).abs().sum(0).min())
+    return torch.stack(minima).mean()
+
+
+@pytest.mark.parametrize("window", [1, 3, 5, 7])
+@pytest.mark.parametrize("size", [(5, 4), (1, 6), (2, 1), (9, 8)])
+def test_nearest_neighbour_is_its_definition_forward_and_backward(window: int, size: tuple[int, int]) -> None:
+    generated, target = maps(*size)
+    generated.requires_grad_()
+    fast, slow = nearest_neighbour_loss(generated, target, window), slow_nearest_neighbour(generated, target, window)
+    torch.testing.assert_close(fast, slow)
+    torch.testing.assert_close(torch.autograd.grad(fast, generated), torch.autograd.grad(slow, generated))
+
+
+def test_nearest_neighbour_passes_gradcheck() -> None:
+    generated, target = maps(4, 3, 2)
+    assert torch.autograd.gradcheck(lambda x: nearest_neighbour_loss(x, target, 3), (generated.requires_grad_(),))
+
+
+def test_nearest_neighbour_forgives_a_shift_within_the_window() -> None:
+    target, _ = maps(12, 9)
+    shifted = target.roll((1, -1), dims=(2, 3))
+    inner = (..., slice(2, -2), slice(2, -2))
+    assert nearest_neighbour_loss(shifted[inner], shifted[inner], 3) == 0
+    padded = F.pad(shifted[inner], (2, 2, 2, 2))
+    padded[..., :2, :], padded[..., -2:, :], padded[..., :2], padded[..., -2:] = (
+        target[..., :2, :], target[..., -2:, :], target[..., :2], target[..., -2:],
+    )  # fmt: skip
+    assert nearest_neighbour_loss(padded, target, 3) == 0
+    assert nearest_neighbour_loss(padded, target, 1) > 0.1
+
+
+def test_a_wider_window_never_costs_more_and_window_one_is_l1_over_channels() -> None:
+    generated, target = maps(8, 8)
+    losses = [nearest_neighbour_loss(generated, target, window) for window in (1, 3, 5, 7)]
+    assert losses == sorted(losses, reverse=True)
+    torch.testing.assert_close(losses[0], (generated - target).abs().sum(1).mean())
+
+
+def test_nearest_neighbour_takes_bfloat16_in_float32() -> None:
+    generated, target = maps(8, 8)
+    loss = nearest_neighbour_loss(generated.bfloat16(), target.bfloat16(), 3)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, nearest_neighbour_loss(generated.bfloat16().float(), target.bfloat16().float(), 3))
+
+
+def test_an_even_window_is_refused() -> None:
+    with pytest.raises(ValueError, match="odd number, got 2"):
+        nearest_neighbour_loss(*maps(), 2)
+
+
+def test_adversarial_losses_are_the_log_losses_of_probabilities() -> None:
+    real, fake = maps()
+    expected = -torch.sigmoid(real).log().mean() - (1 - torch.sigmoid(fake)).log().mean()
+    torch.testing.assert_close(discriminator_loss(real, fake), expected)
+    torch.testing.assert_close(generator_adversarial_loss(fake), -torch.sigmoid(fake).log().mean())
+    torch.testing.assert_close(discriminator_loss(torch.zeros(3), torch.zeros(3)).item(), 2 * math.log(2))
+
+
+def test_adversarial_losses_stay_finite_for_sure_players() -> None:
+    sure = torch.tensor([1e4])
+    assert discriminator_loss(-sure, sure) == 2e4
+    assert generator_adversarial_loss(-sure) == 1e4
+
+
+def test_perceptual_loss_is_a_mean_absolute_difference() -> None:
+    generated, target = maps()
+    torch.testing.assert_close(perceptual_loss(generated, target), (generated - target).abs().mean())
+
+
+def test_smoothness_of_a_ramp_is_its_slopes_and_of_a_constant_zero() -> None:
+    x, y = torch.arange(6.0).expand(5, 6), torch.arange(5.0)[:, None].expand(5, 6)
+    ramp = torch.stack((0.5 * x, 0.5 * x - 2 * y))[None]  # |d/dx| = 0.5, 0.5; |d/dy| = 0, 2
+    assert offset_smoothness_loss([ramp]).item() == pytest.approx(0.5 + 1)
+    assert offset_smoothness_loss([ramp, torch.full((1, 2, 3, 3), 7.0)]).item() == pytest.approx(0.75)
+    torch.testing.assert_close(offset_smoothness_loss([ramp + 3]), offset_smoothness_loss([ramp]))
+
+
+def test_smoothness_of_a_map_one_pixel_wide_is_a_number() -> None:
+    assert offset_smoothness_loss([torch.rand(1, 2, 4, 1)]).isfinite()
+    assert offset_smoothness_loss([torch.rand(1, 2, 1, 1)]) == 0
+
+
+def config(**weights: Any) -> LossConfig:
+    zero = {
+        "adversarial": 0.0, "l1": 0.0, "perceptual": 0.0, "nearest_neighbour": 0.0,
+        "nearest_neighbour_window": 3, "offset_smoothness": 0.0,
+    }  # fmt: skip
+    return LossConfig.model_validate(zero | weights)
+
+
+def game(offsets: bool = True) -> tuple[GeneratorOutput, Tensor, Tensor]:
+    """Output, target image, logits."""
+    generator = torch.Generator().manual_seed(0)
+    image, target = torch.rand(2, 2, 3, 16, 8, generator=generator) * 2 - 1
+    fields = (torch.randn(2, 2, 16, 8, generator=generator), torch.randn(2, 2, 8, 4, generator=generator))
+    return GeneratorOutput(image.requires_grad_(), fields if offsets else ()), target, torch.randn(2, 1, 3, 1, generator=generator)
+
+
+def test_terms_are_the_weighted_losses() -> None:
+    output, target, logits = game()
+    loss = GeneratorLoss(config(adversarial=2.0, l1=3.0, perceptual=0.5, nearest_neighbour=0.25, offset_smoothness=4.0), FEATURES)
+    terms = loss(output, target, logits)
+    vgg = VGG19Features(["relu1_2", "relu2_1"], FEATURES)
+    generated, real = vgg(output.image), vgg(target)
+    expected = {
+        "adversarial": 2 * generator_adversarial_loss(logits),
+        "l1": 3 * (output.image - target).abs().mean(),
+        "offset_smoothness": 4 * offset_smoothness_loss(output.offsets),
+        "perceptual": 0.5 * perceptual_loss(generated["relu2_1"], real["relu2_1"]),
+        "nearest_neighbour": 0.25 * nearest_neighbour_loss(generated["relu1_2"], real["relu1_2"], 3),
+    }
+    assert terms.keys() == expected.keys()
+    for name, term in expected.items():
+        torch.testing.assert_close(terms[name], term)
+
+
+@pytest.mark.parametrize("name", ["adversarial", "l1", "perceptual", "nearest_neighbour", "offset_smoothness"])
+def test_only_terms_of_positive_weight_are_computed(name: str) -> None:
+    loss = GeneratorLoss(config(**{name: 1.0}), FEATURES)
+    assert loss(*game()).keys() == {name}
+    assert (loss.features is None) == (name not in ("perceptual", "nearest_neighbour"))
+
+
+def test_without_a_feature_term_the_weights_file_is_not_touched() -> None:
+    loss = GeneratorLoss(config(l1=1.0), FeaturesConfig(weights="no/such/file.pth", sha256=""))
+    assert loss(*game()).keys() == {"l1"}
+
+
+def test_without_learned_offsets_there_is_no_smoothness() -> None:
+    assert GeneratorLoss(config(l1=1.0, offset_smoothness=1.0), FEATURES)(*game(offsets=False)).keys() == {"l1"}
+
+
+@pytest.mark.parametrize("name", ["l1", "perceptual", "nearest_neighbour"])
+def test_the_image_gets_a_gradient_and_the_target_none(name: str) -> None:
+    output, target, logits = game()
+    target.requires_grad_(name != "l1")
+    sum(GeneratorLoss(config(**{name: 1.0}), FEATURES)(output, target, logits).values(), torch.zeros(())).backward()
+    assert output.image.grad is not None
+    assert output.image.grad.any()
+    assert target.grad is None

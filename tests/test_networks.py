@@ -1,0 +1,167 @@
+"""Laws of the networks: the paper's sizes, missing joints, dropout only in training, offsets that start at zero."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from posegan.config import ImageConfig, ModelConfig
+from posegan.errors import PoseGANError
+from posegan.networks import Discriminator, Encoder, Generator, SampleNorm, level_channels, level_count
+
+DEFORMATIONS = ("none", "parts", "learned", "parts+learned")
+MARKET, SQUARE = ImageConfig(height=128, width=64), ImageConfig(height=256, width=256)
+
+
+def model(deformation: str = "parts+learned", **changes: Any) -> ModelConfig:
+    values = {
+        "deformation": deformation, "combine": "max", "generator_channels": 4, "discriminator_channels": 4, "warped_skips": 4,
+        "maximum_offset": 4.0, "dropout": 0.0, "heatmap_sigma": 6.0,
+    }  # fmt: skip
+    return ModelConfig.model_validate(values | changes)
+
+
+def inputs(batch: int = 2, size: ImageConfig = MARKET, missing: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Source image, source and target keypoints."""
+    generator = torch.Generator().manual_seed(batch)
+    image = torch.rand(batch, 3, size.height, size.width, generator=generator) * 2 - 1
+    keypoints = torch.rand(2, batch, 18, 3, generator=generator) * torch.tensor([size.width, size.height, 1.0])
+    keypoints[..., 2] = torch.rand(2, batch, 18, generator=generator) >= missing
+    return image, keypoints[0], keypoints[1]
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("deformation", "image", "expected"),
+    [("parts", MARKET, 61_109_085), ("parts", SQUARE, 82_080_611), ("none", MARKET, 36_072_533), ("none", SQUARE, 48_655_449)],
+)
+def test_the_paper_s_generator_has_its_number_of_parameters(deformation: str, image: ImageConfig, expected: int) -> None:
+    with torch.device("meta"):
+        assert parameters(Generator(model(deformation, generator_channels=64), image)) == expected
+
+
+def test_the_paper_s_discriminator_has_its_number_of_parameters() -> None:
+    with torch.device("meta"):
+        assert parameters(Discriminator(model(discriminator_channels=64))) == 2_803_782
+
+
+def test_levels_are_the_paper_s() -> None:
+    assert level_count(128, 64) == 6
+    assert level_count(256, 256) == 7
+    assert level_channels(64, 7) == (64, 128, 256, 512, 512, 512, 512)
+    sizes = [tuple(feature.shape[1:]) for feature in Encoder(21, level_channels(2, 6))(torch.zeros(1, 21, 128, 64))]
+    assert sizes == [(2, 128, 64), (4, 64, 32), (8, 32, 16), (16, 16, 8), (16, 8, 4), (16, 4, 2)]
+
+
+@pytest.mark.parametrize("deformation", DEFORMATIONS)
+@pytest.mark.parametrize("size", [(128, 64), (64, 96), (32, 32)])
+def test_the_image_has_the_source_s_shape_and_range(deformation: str, size: tuple[int, int]) -> None:
+    image = ImageConfig(height=size[0], width=size[1])
+    output = Generator(model(deformation), image)(*inputs(1, image))
+    assert output.image.shape == (1, 3, *size)
+    assert output.image.abs().max() <= 1
+    expected = [(1, 2, size[0] // 2**level, size[1] // 2**level) for level in range(4)] if "learned" in deformation else []
+    assert [tuple(offset.shape) for offset in output.offsets] == expected
+
+
+@pytest.mark.parametrize("deformation", DEFORMATIONS)
+def test_every_weight_is_trained(deformation: str) -> None:
+    generator = Generator(model(deformation), MARKET)
+    output = generator(*inputs())
+    (output.image.square().sum() + sum(offset.sum() for offset in output.offsets)).backward()
+    untouched = [name for name, parameter in generator.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert untouched == []
+
+
+def test_the_image_alone_teaches_the_offsets() -> None:
+    generator = Generator(model(), MARKET)
+    generator(*inputs()).image.square().sum().backward()
+    for head in generator.offset_heads:
+        (weight, *_) = head.parameters()
+        assert weight.grad is not None
+        assert weight.grad.any()
+
+
+def test_training_starts_at_the_pure_warp_by_parts() -> None:
+    learned, parts = Generator(model("parts+learned"), MARKET), Generator(model("parts"), MARKET)
+    missing, unexpected = learned.load_state_dict(parts.state_dict(), strict=False)
+    assert all(name.startswith("offset_heads.") for name in missing)
+    assert unexpected == []
+    output = learned(*inputs())
+    torch.testing.assert_close(output.image, parts(*inputs()).image)
+    assert all(offset.eq(0).all() for offset in output.offsets)
+
+
+def test_offsets_keep_their_limit() -> None:
+    generator = Generator(model("learned", maximum_offset=2.5), MARKET)
+    for parameter in generator.offset_heads.parameters():
+        nn.init.normal_(parameter, std=10)
+    offsets = torch.cat([offset.flatten() for offset in generator(*inputs()).offsets])
+    assert offsets.abs().max() <= 2.5
+    assert offsets.abs().max() > 2
+
+
+@pytest.mark.parametrize("deformation", DEFORMATIONS)
+@pytest.mark.parametrize("missing", [0.4, 1.0])
+def test_missing_joints_give_finite_images_and_gradients(deformation: str, missing: float) -> None:
+    generator = Generator(model(deformation), MARKET)
+    image, source, target = inputs(2, missing=missing)
+    source[source[..., 2] == 0] = torch.tensor([float("nan"), float("nan"), 0])
+    output = generator(image, source, target)
+    assert output.image.isfinite().all()
+    output.image.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in generator.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.parametrize("deformation", DEFORMATIONS)
+def test_a_sample_s_image_does_not_depend_on_its_batch(deformation: str) -> None:
+    generator = Generator(model(deformation), MARKET).eval()
+    image, source, target = inputs(3)
+    together = generator(image, source, target).image
+    alone = generator(image[1:2], source[1:2], target[1:2]).image
+    torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_is_for_training_only_and_in_the_first_three_blocks() -> None:
+    generator = Generator(model("parts", dropout=0.5), MARKET)
+    assert not torch.equal(generator(*inputs()).image, generator(*inputs()).image)
+    generator.eval()
+    assert torch.equal(generator(*inputs()).image, generator(*inputs()).image)
+    shares = [module.p for module in generator.decoder.modules() if isinstance(module, nn.Dropout)]
+    assert shares == [0.5, 0.5, 0.5, 0.0, 0.0]
+
+
+def test_the_target_pose_decides_the_image() -> None:
+    generator = Generator(model("parts"), MARKET).eval()
+    image, source, target = inputs()
+    assert not torch.allclose(generator(image, source, target).image, generator(image, source, source).image)
+
+
+def test_sample_norm_is_its_definition() -> None:
+    features = torch.randn(3, 5, 4, 6, generator=torch.Generator().manual_seed(0)) * 3 + 2
+    norm = SampleNorm()
+    with torch.no_grad():
+        norm.gain.fill_(1.5)
+        norm.bias.fill_(-0.5)
+    for sample, normed in zip(features, norm(features), strict=True):
+        expected = (sample - sample.mean()) / (sample.var(correction=0) + 1e-3).sqrt() * 1.5 - 0.5
+        torch.testing.assert_close(normed, expected)
+
+
+@pytest.mark.parametrize(("size", "patches"), [(MARKET, (3, 1)), (SQUARE, (7, 7))])
+def test_the_discriminator_judges_patches(size: ImageConfig, patches: tuple[int, int]) -> None:
+    image, source, target = inputs(1, size)
+    discriminator = Discriminator(model())
+    logits = discriminator(image, source, image, target)
+    assert logits.shape == (1, 1, *patches)
+    assert not torch.equal(logits, discriminator(image, source, -image, target))
+    assert not torch.equal(logits, discriminator(image, source, image, source))
+
+
+def test_more_warped_skips_than_levels_are_refused() -> None:
+    with pytest.raises(PoseGANError, match=r"model.warped_skips: expected at most 6.*got 8"):
+        Generator(model(warped_skips=8), MARKET)

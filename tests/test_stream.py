@@ -1,0 +1,148 @@
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice, pairwise
+
+import pytest
+import torch
+from conftest import Prepared
+
+from pipeline.tables import read_pairs
+from posegan.data import MarketPoseDataset, PairBatch, to_float
+from posegan.stream import DevicePrefetcher, ListedStream, ShardIndex, TrainStream
+
+
+def train_stream(
+    prepared: Prepared, split: str = "test", seed: int = 0, pool: int = 2, per_image: int = 2, batch_size: int = 5
+) -> TrainStream:
+    return TrainStream(ShardIndex.load(prepared.shards), split, prepared.image, batch_size, seed, pool, per_image)
+
+
+def equal(one: PairBatch, other: PairBatch) -> bool:
+    tensors = all(torch.equal(a, b) for a, b in zip(one[:4], other[:4], strict=True))
+    return tensors and (one.sources, one.targets) == (other.sources, other.targets)
+
+
+def pairs_in(batches: list[PairBatch]) -> list[tuple[str, str]]:
+    return [both for batch in batches for both in zip(batch.sources, batch.targets, strict=True)]
+
+
+def listed(prepared: Prepared, split: str) -> list[tuple[str, str]]:
+    rows = read_pairs(prepared.pairs).to_pylist()
+    return [(row["source"], row["target"]) for row in rows if row["split"] == split]
+
+
+@pytest.mark.parametrize("pool", [1, 2, 3, 100])
+def test_batch_i_is_the_same_wherever_the_iteration_begins(prepared: Prepared, pool: int) -> None:
+    whole = list(islice(train_stream(prepared, pool=pool).batches(0), 23))
+    for start in (1, 6, 13, 22):
+        again = train_stream(prepared, pool=pool).batches(start)
+        assert all(equal(one, other) for one, other in zip(whole[start:], again, strict=False))
+
+
+def test_a_stream_can_be_iterated_twice(prepared: Prepared) -> None:
+    stream = train_stream(prepared, pool=100)
+    assert all(equal(one, other) for one, other in zip(islice(stream.batches(3), 9), stream.batches(3), strict=False))
+
+
+def test_another_seed_is_another_order_and_epochs_differ(prepared: Prepared) -> None:
+    epoch = 4 * 8  # four identities of four images, two pairs an image
+    first = pairs_in(list(islice(train_stream(prepared, batch_size=epoch).batches(0), 3)))
+    assert first[:epoch] != first[epoch : 2 * epoch] != first[2 * epoch :]
+    assert first != pairs_in(list(islice(train_stream(prepared, seed=1, batch_size=epoch).batches(0), 3)))
+
+
+@pytest.mark.parametrize("pool", [1, 2, 100])
+def test_an_epoch_takes_each_identitys_share_of_its_listed_pairs_once(prepared: Prepared, pool: int) -> None:
+    for batch in islice(train_stream(prepared, pool=pool, batch_size=32).batches(0), 3):
+        drawn = pairs_in([batch])
+        assert len(set(drawn)) == 32
+        assert set(drawn) <= set(listed(prepared, "test"))
+        assert set(Counter(source.split("/")[1][:4] for source, _ in drawn).values()) == {8}
+
+
+def test_all_pairs_come_when_more_are_asked_for_than_there_are(prepared: Prepared) -> None:
+    (batch,) = islice(train_stream(prepared, per_image=99, batch_size=48).batches(0), 1)
+    assert sorted(pairs_in([batch])) == listed(prepared, "test")
+
+
+def test_identities_of_a_pool_are_mixed(prepared: Prepared) -> None:
+    batches = list(islice(train_stream(prepared, pool=4, batch_size=8).batches(0), 8))
+    assert all(len({source.split("/")[1][:4] for source in batch.sources}) > 1 for batch in batches)
+
+
+def test_the_dataset_gives_what_the_streams_give(prepared: Prepared) -> None:
+    dataset = MarketPoseDataset(prepared.keypoints, prepared.pairs, prepared.raw, prepared.image, split="test")
+    number = {both: row for row, both in enumerate(zip(dataset.sources, dataset.targets, strict=True))}
+    for batch in islice(train_stream(prepared).batches(0), 3):
+        for row, both in enumerate(pairs_in([batch])):
+            item = dataset[number[both]]
+            assert torch.equal(item.source_image, to_float(batch.source_images[row]))
+            assert torch.equal(item.target_image, to_float(batch.target_images[row]))
+            assert torch.equal(dataset.fitted(both[0])[1], batch.source_keypoints[row])
+            assert torch.equal(dataset.fitted(both[1])[1], batch.target_keypoints[row])
+
+
+def test_a_listed_stream_gives_all_pairs_in_order(prepared: Prepared) -> None:
+    stream = ListedStream(ShardIndex.load(prepared.shards), "test", prepared.image, 7, 10**6, 0)
+    batches = list(stream)
+    assert pairs_in(batches) == listed(prepared, "test")
+    assert [len(batch.sources) for batch in batches] == [7] * 6 + [6]
+    assert len(stream) == 48
+
+
+def test_a_subset_is_fixed_by_its_seed_and_keeps_the_order(prepared: Prepared) -> None:
+    streams = [ListedStream(ShardIndex.load(prepared.shards), "test", prepared.image, 4, 10, seed) for seed in (0, 0, 1)]
+    chosen = [pairs_in(list(stream)) for stream in streams]
+    assert chosen[0] == chosen[1] == pairs_in(list(streams[0])) != chosen[2]
+    assert len(chosen[0]) == len(set(chosen[0])) == len(streams[0]) == 10
+    order = [listed(prepared, "test").index(both) for both in chosen[0]]
+    assert all(one < other for one, other in pairwise(order))
+
+
+def test_the_prefetcher_gives_every_batch_in_order_and_ends(prepared: Prepared) -> None:
+    stream = ListedStream(ShardIndex.load(prepared.shards), "test", prepared.image, 7, 48, 0)
+    with DevicePrefetcher(stream, torch.device("cpu")) as batches:
+        assert all(equal(one, other) for one, other in zip(batches, stream, strict=True))
+        assert next(batches, None) is None
+        assert batches.waited > 0
+
+
+def test_the_readers_exception_reaches_the_consumer_after_the_batches_before_it(prepared: Prepared) -> None:
+    def broken() -> Iterator[PairBatch]:
+        yield from islice(train_stream(prepared).batches(0), 2)
+        raise ZeroDivisionError("reader")
+
+    batches = DevicePrefetcher(broken(), torch.device("cpu"))
+    assert len([next(batches), next(batches)]) == 2
+    with pytest.raises(ZeroDivisionError, match="reader"):
+        next(batches)
+    batches.close()
+
+
+def test_close_stops_an_endless_reader_and_its_threads(prepared: Prepared) -> None:
+    before = threading.active_count()
+    batches = DevicePrefetcher(train_stream(prepared).batches(0), torch.device("cpu"))
+    next(batches)
+    batches.close()
+    batches.close()
+    assert next(batches, None) is None
+    assert threading.active_count() == before
+
+
+def test_reading_goes_on_while_the_consumer_works() -> None:
+    empty = torch.zeros(1)
+    batch = PairBatch(empty, empty, empty, empty, ("a",), ("b",))
+
+    def slow() -> Iterator[PairBatch]:
+        for _ in range(3):
+            time.sleep(0.05)
+            yield batch
+
+    with DevicePrefetcher(slow(), torch.device("cpu")) as batches:
+        next(batches)
+        before = batches.waited
+        time.sleep(0.2)
+        next(batches)
+        assert batches.waited - before < 0.04

@@ -1,0 +1,260 @@
+"""The loop: a resumed run equals an uninterrupted one; each update moves its own player only."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from posegan.checkpoint import CheckpointFolder
+from posegan.config import Params
+from posegan.data import PairBatch, to_float
+from posegan.errors import PoseGANError
+from posegan.losses import GeneratorLoss
+from posegan.networks import Discriminator, Generator
+from posegan.progress import Clock, RunningMeans
+from posegan.training import (
+    LossRecord,
+    SampleRecord,
+    StoppedError,
+    Trainer,
+    TrainingData,
+    ValidationRecord,
+    fingerprint,
+    open_training_data,
+)
+from posegan.updates import Pair, ema_decay, update_discriminator, update_ema, update_generator
+
+from conftest import Prepared  # isort: skip
+from tiny_run import RandomStream, random_batch, tiny_params  # isort: skip
+
+CPU = torch.device("cpu")
+
+
+def trainer(folder: Path, params: Params, stream: Any = None) -> Trainer:
+    data = TrainingData(stream or RandomStream(), [random_batch(1000)], random_batch(1001))
+    return Trainer(params, data, CheckpointFolder(folder, params.train.keep_checkpoints), CPU)
+
+
+def after_step(run: Trainer, step: int, act: Callable[[], object]) -> None:
+    """Let `act` happen right after the iteration that makes `step`, before anything is logged or saved."""
+    iterate = run._iterate
+
+    def iterate_and_act(batch: PairBatch) -> None:
+        iterate(batch)
+        if run.step == step:
+            act()
+
+    run._iterate = iterate_and_act  # type: ignore[method-assign]
+
+
+def tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor in a nest of dicts and lists, with its path."""
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, part in items:
+        yield from tensors(part, f"{name}.{key}")
+
+
+def assert_equal_states(first: Trainer, second: Trainer) -> None:
+    states = dict(tensors(first._state())), dict(tensors(second._state()))
+    assert states[0].keys() == states[1].keys()
+    assert len(states[0]) > 100
+    differing = [name for name in states[0] if not torch.equal(states[0][name], states[1][name])]
+    assert not differing
+    assert first.history == second.history
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4])
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, stop_at: int) -> None:
+    params = tiny_params(train={"log_every": 2, "checkpoint_every": 100, "validate_every": 3, "sample_every": 100})
+    straight = trainer(tmp_path / "straight", params)
+    list(straight.run())
+
+    stop = threading.Event()
+    stopped = trainer(tmp_path / "stopped", params)
+    after_step(stopped, stop_at, stop.set)
+    with pytest.raises(StoppedError, match=f"stopped at step {stop_at} of 6"):
+        list(stopped.run(stop))
+    torch.manual_seed(12345)  # whatever else the process draws must not matter
+    stream = RandomStream()
+    resumed = trainer(tmp_path / "stopped", params, stream)
+    assert resumed.resume() == stop_at
+    list(resumed.run())
+    assert stream.started_at == [stop_at]
+    assert_equal_states(straight, resumed)
+
+
+def test_a_killed_run_goes_on_from_the_last_state(tmp_path: Path) -> None:
+    params = tiny_params(train={"checkpoint_every": 2})
+    straight = trainer(tmp_path / "straight", params)
+    list(straight.run())
+    killed = trainer(tmp_path / "killed", params)
+    records = killed.run()
+    while killed.step < 3:
+        next(records)
+    records.close()  # no farewell: steps after the last state are lost
+    resumed = trainer(tmp_path / "killed", params)
+    assert resumed.resume() == 2
+    list(resumed.run())
+    assert_equal_states(straight, resumed)
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
+    params = tiny_params()
+    first = trainer(tmp_path, params)
+    list(first.run())
+    again = trainer(tmp_path, params)
+    assert again.resume() == 6
+    assert list(again.run()) == []
+    assert_equal_states(first, again)
+
+
+def test_records_come_when_due(tmp_path: Path) -> None:
+    run = trainer(tmp_path, tiny_params())
+    records = list(run.run())
+    assert [record.step for record in records if isinstance(record, LossRecord)] == [2, 4, 6]
+    assert [record.step for record in records if isinstance(record, ValidationRecord)] == [3, 6]
+    assert [record.step for record in records if isinstance(record, SampleRecord)] == [3, 6]
+    assert [step for step, _ in run.history] == [2, 3, 4, 6, 6]
+    losses = next(record for record in records if isinstance(record, LossRecord))
+    assert losses.values.keys() == {"discriminator", "adversarial", "l1", "offset_smoothness"}
+    assert losses.images_per_second > 0
+    assert 0 <= losses.waiting <= 1
+
+
+def test_without_validation_pairs_nothing_is_validated(tmp_path: Path) -> None:
+    run = trainer(tmp_path, tiny_params())
+    run.data = run.data._replace(validation=[])
+    assert not [record for record in run.run() if isinstance(record, ValidationRecord)]
+
+
+def test_it_learns_one_batch_by_heart(tmp_path: Path) -> None:
+    class OneBatch:
+        def batches(self, start: int) -> Iterator[PairBatch]:
+            smooth = random_batch(0)
+            images = torch.full_like(smooth.target_images, 40)
+            while True:
+                yield smooth._replace(target_images=images)
+
+    changes = {"iterations": 10, "log_every": 1, "learning_rate": 0.01, "validate_every": 100, "sample_every": 100, "checkpoint_every": 100}
+    run = trainer(tmp_path, tiny_params(train=changes, model={"dropout": 0.0}), OneBatch())
+    losses = [record.values["l1"] for record in run.run() if isinstance(record, LossRecord)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize(("poisoned_after", "complaint"), [(3, r"the loss term '\w+'"), (4, "weight appearance_encoder")])
+def test_what_is_not_finite_is_named_and_never_saved(tmp_path: Path, poisoned_after: int, complaint: str) -> None:
+    run = trainer(tmp_path, tiny_params(train={"checkpoint_every": 2, "log_every": 6}))
+    after_step(run, poisoned_after, lambda: next(run.generator.parameters()).data.fill_(float("nan")))
+    with pytest.raises(PoseGANError, match=f"{complaint}.* is not finite at step 4;.*last good state is of step 2"):
+        list(run.run())
+    latest = CheckpointFolder(tmp_path, 3).latest()
+    assert latest is not None
+    assert all(value.isfinite().all() for _, value in tensors(latest[1]["generator"]))
+
+
+def test_without_an_adversarial_weight_the_discriminator_rests(tmp_path: Path) -> None:
+    run = trainer(tmp_path, tiny_params(loss={"adversarial": 0.0}, train={"iterations": 2}))
+    before = [weight.clone() for weight in run.discriminator.parameters()]
+    [losses] = [record.values for record in run.run() if isinstance(record, LossRecord)]
+    assert losses.keys() == {"l1", "offset_smoothness"}
+    assert all(torch.equal(old, new) for old, new in zip(before, run.discriminator.parameters(), strict=True))
+
+
+def test_a_loss_without_any_term_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PoseGANError, match="loss: expected a weight above 0"):
+        trainer(tmp_path, tiny_params(loss={"adversarial": 0.0, "l1": 0.0}))
+
+
+def test_bfloat16_follows_float32(tmp_path: Path) -> None:
+    values = []
+    for precision in ("float32", "bfloat16"):
+        run = trainer(tmp_path / precision, tiny_params(train={"precision": precision, "iterations": 2}, model={"dropout": 0.0}))
+        values.append(next(record.values for record in run.run() if isinstance(record, LossRecord)))
+    assert values[1] == pytest.approx(values[0], rel=0.05, abs=0.02)
+    assert values[1] != values[0]
+
+
+def parts() -> tuple[Generator, Discriminator, Pair]:
+    params = tiny_params()
+    torch.manual_seed(0)
+    batch = random_batch(0)
+    pair = Pair(to_float(batch.source_images), batch.source_keypoints, to_float(batch.target_images), batch.target_keypoints)
+    return Generator(params.model, params.image), Discriminator(params.model), pair
+
+
+def test_each_update_moves_its_own_player() -> None:
+    params = tiny_params()
+    generator, discriminator, pair = parts()
+    losses = GeneratorLoss(params.loss, params.features)
+    output = generator(pair.source, pair.source_keypoints, pair.target_keypoints)
+    weights = {name: [weight.clone() for weight in part.parameters()] for name, part in (("G", generator), ("D", discriminator))}
+    update_discriminator(discriminator, torch.optim.Adam(discriminator.parameters()), pair, output.image.detach())
+    assert all(torch.equal(a, b) for a, b in zip(weights["G"], generator.parameters(), strict=True))
+    moved = [weight.clone() for weight in discriminator.parameters()]
+    assert not all(torch.equal(a, b) for a, b in zip(weights["D"], moved, strict=True))
+    gradients = [weight.grad.clone() for weight in discriminator.parameters() if weight.grad is not None]
+    update_generator(discriminator, torch.optim.Adam(generator.parameters()), losses, pair, output)
+    assert all(torch.equal(a, b) for a, b in zip(moved, discriminator.parameters(), strict=True))
+    after = [weight.grad for weight in discriminator.parameters() if weight.grad is not None]
+    assert all(torch.equal(a, b) for a, b in zip(gradients, after, strict=True))  # nothing leaked into D
+    assert all(weight.requires_grad for weight in discriminator.parameters())
+    assert not all(torch.equal(a, b) for a, b in zip(weights["G"], generator.parameters(), strict=True))
+
+
+def test_ema_of_a_constant_is_the_constant_and_warms_up() -> None:
+    network, ema = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    start = ema.weight.detach().clone()
+    update_ema(ema, network, 0.75)
+    torch.testing.assert_close(ema.weight.detach(), 0.75 * start + 0.25 * network.weight.detach())
+    for step in range(1, 200):
+        update_ema(ema, network, ema_decay(step, 0.9))
+    torch.testing.assert_close(ema.weight, network.weight)
+    assert ema_decay(1, 0.999) == pytest.approx(2 / 11)
+    assert ema_decay(100_000, 0.999) == 0.999
+
+
+def test_running_means() -> None:
+    means = RunningMeans()
+    for step, value in enumerate((1.0, 2.0, 6.0), 1):
+        means.add(step, {"a": torch.tensor(value), "b": torch.tensor(-value)})
+    assert means.take() == {"a": 3.0, "b": -3.0}
+    means.add(4, {"a": torch.tensor(1.0), "b": torch.tensor(5.0)})
+    assert means.first_bad() is None
+    means.add(5, {"a": torch.tensor(1.0), "b": torch.tensor(float("inf"))})
+    means.add(6, {"a": torch.tensor(float("nan")), "b": torch.tensor(1.0)})
+    assert means.first_bad() == (5, "the loss term 'b'")
+
+
+def test_the_clock_counts_steps_and_waiting_only() -> None:
+    waited = [0.0]
+    clock = Clock(lambda: waited[0])
+    with clock.running():
+        pass
+    waited[0] = 1.0
+    speed, waiting = clock.read(8)
+    assert speed == pytest.approx(8, rel=0.01)
+    assert waiting == pytest.approx(1, rel=0.01)
+
+
+def test_fingerprint_sees_what_matters() -> None:
+    params = tiny_params()
+    name = fingerprint(params, "a")
+    assert fingerprint(tiny_params(), "a") == name
+    assert fingerprint(tiny_params(evaluate={"pairs": 7}, pose={"batch_size": 3}), "a") == name
+    others = [fingerprint(params, "b"), fingerprint(tiny_params(train={"seed": 1}), "a"), fingerprint(tiny_params(loss={"l1": 9.0}), "a")]
+    assert len({name, *others}) == 4
+
+
+def test_shards_become_training_data(prepared: Prepared) -> None:
+    params = tiny_params()
+    data, sha256 = open_training_data(prepared.shards, params)
+    assert len(sha256) == 64
+    batch = next(iter(data.train.batches(0)))
+    assert batch.source_images.shape == (2, 3, 128, 64)
+    assert sum(len(each.sources) for each in data.validation) == params.train.validation_pairs
+    assert len(data.samples.sources) <= 8

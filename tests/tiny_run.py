@@ -1,0 +1,59 @@
+"""Parameters of a run that takes a second, and random batches that are a function of their number."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from posegan.config import Params, load_params
+from posegan.data import PairBatch
+
+ROOT = Path(__file__).parent.parent
+HEIGHT, WIDTH = 128, 64
+
+
+def tiny_params(**changes: dict[str, Any]) -> Params:
+    """params.yaml with narrow networks and few steps; `changes` are merged section by section."""
+    sections = load_params(ROOT / "params.yaml").model_dump()
+    small: dict[str, dict[str, Any]] = {
+        "model": {"generator_channels": 2, "discriminator_channels": 2, "dropout": 0.5},
+        "loss": {"nearest_neighbour": 0.0},
+        "train": {
+            "iterations": 6,
+            "batch_size": 2,
+            "log_every": 2,
+            "validate_every": 3,
+            "validation_pairs": 2,
+            "sample_every": 3,
+            "checkpoint_every": 4,
+            "device": "cpu",
+        },
+        "evaluate": {"pairs": 5, "batch_size": 2, "grid_rows": 2, "device": "cpu"},
+    }
+    for values in (small, changes):
+        for name, section in values.items():
+            sections[name].update(section)
+    return Params.model_validate(sections)
+
+
+def random_batch(number: int, size: int = 2) -> PairBatch:
+    generator = torch.Generator().manual_seed(number)
+    images = torch.randint(0, 256, (2, size, 3, HEIGHT, WIDTH), generator=generator, dtype=torch.uint8)
+    keypoints = torch.rand(2, size, 18, 3, generator=generator) * torch.tensor([WIDTH - 1.0, HEIGHT - 1.0, 1.0])
+    keypoints[..., 2] += 0.5
+    names = tuple(f"image {number} {row}" for row in range(size))
+    return PairBatch(images[0], images[1], keypoints[0], keypoints[1], names, names)
+
+
+class RandomStream:
+    """Endless random batches; batch i depends on i alone."""
+
+    def __init__(self) -> None:
+        self.started_at: list[int] = []
+
+    def batches(self, start: int) -> Iterator[PairBatch]:
+        self.started_at.append(start)
+        while True:
+            yield random_batch(start)
+            start += 1

@@ -152,8 +152,9 @@ def train_detector(folder: Path, epochs: int, seed: int) -> Path:
     model.add_callback("on_train_start", _use_all_cores)
     model.train(
         trainer=CropTrainer, data=str(data), project=str(folder / "runs"), name="run", epochs=epochs, seed=seed,
-        imgsz=max(HEIGHT, WIDTH), batch=64, nbs=64, optimizer="AdamW", lr0=0.003, lrf=0.02, cos_lr=True, warmup_epochs=0.5, weight_decay=0.01,
-        pose=20.0, mosaic=0.0, close_mosaic=0, degrees=6.0, translate=0.06, scale=0.2, erasing=0.0, fliplr=0.5, hsv_h=0.03, hsv_s=0.5, hsv_v=0.4,
+        imgsz=max(HEIGHT, WIDTH), batch=64, nbs=64, optimizer="AdamW", lr0=0.003, lrf=0.02, cos_lr=True, warmup_epochs=0.5,
+        weight_decay=0.01, pose=20.0, mosaic=0.0, close_mosaic=0, degrees=6.0, translate=0.06, scale=0.2, erasing=0.0,
+        fliplr=0.5, hsv_h=0.03, hsv_s=0.5, hsv_v=0.4,
         cache="ram", workers=1, device="cpu", amp=False, plots=False, val=False, deterministic=True,
     )  # fmt: skip
     return folder / "runs" / "run" / "weights" / "last.pt"
@@ -195,7 +196,7 @@ def _visible_errors(truth: npt.NDArray[np.float32], found: npt.NDArray[np.float3
     seen = [joint for joint in _COCO_TO_JOINT if truth[joint, 2] == 2]
     if found is None:
         return np.full(len(seen), np.inf)
-    distances = np.linalg.norm(found[seen, :2].astype(float) - truth[seen, :2], axis=1)
+    distances: npt.NDArray[np.float64] = np.linalg.norm(found[seen, :2].astype(float) - truth[seen, :2], axis=1)
     distances[found[seen, 2] == 0] = np.inf
     return distances
 

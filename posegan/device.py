@@ -40,4 +40,5 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     settings = ((_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 * 2**20))
-    return all([mallopt(parameter, value) == 1 for parameter, value in settings])  # every one is tried
+    results = [mallopt(parameter, value) for parameter, value in settings]  # every one is tried
+    return all(result == 1 for result in results)

@@ -196,9 +196,9 @@ def _import_yolo() -> Any:
     os.environ["OMP_NUM_THREADS"] = omp or str(threads)  # it would set 1
     image_open, torch_save, print_options = (Image.open, torch.save, np.get_printoptions())
     try:
-        from ultralytics import YOLO, settings  # type: ignore[attr-defined]
+        from ultralytics import YOLO, settings
 
-        settings.update({"sync": False})  # type: ignore[no-untyped-call]
+        settings.update({"sync": False})
     except ImportError as error:
         raise PoseGANError(f"ultralytics cannot be imported ({error}); run `make repro` to build the environment") from error
     finally:

@@ -40,7 +40,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             f"{path}: could not be written ({error.strerror or error}); free some space or choose another place, then run again"
         ) from error
     finally:
-        _remove(temporary)
+        if os.path.lexists(temporary):
+            _remove(temporary)
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

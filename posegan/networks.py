@@ -121,6 +121,7 @@ class Encoder(nn.Module):
         self.levels = nn.ModuleList(levels)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """Feature maps, finest first."""
         features = [self.levels[0](image)]
         for level in self.levels[1:]:
             features.append(level(features[-1]))
@@ -141,6 +142,7 @@ class Decoder(nn.Module):
         self.last = nn.Conv2d(below + branches * channels[0], IMAGE_CHANNELS, 3, padding=1)
 
     def forward(self, skips: list[list[Tensor]]) -> Tensor:
+        """The image `(B, 3, H, W)`."""
         features: list[Tensor] = []
         for block, skip in zip(self.blocks, reversed(skips[1:]), strict=True):
             features = [block(torch.cat(features + skip, dim=1))]  # (B, 512, 8, 4) ... (B, 128, 128, 64)
@@ -156,6 +158,7 @@ class DownBlock(nn.Module):
         self.norm = SampleNorm() if normalise else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
+        """`(B, inputs, h, w)` to `(B, outputs, h / 2, w / 2)`."""
         return self.norm(self.convolution(F.leaky_relu(features, 0.2)))  # type: ignore[no-any-return]
 
 
@@ -169,6 +172,7 @@ class UpBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
+        """`(B, inputs, h, w)`, which it overwrites, to `(B, outputs, 2 h, 2 w)`."""
         return self.dropout(self.norm(self.convolution(features.relu_())))  # type: ignore[no-any-return]
 
 
@@ -181,6 +185,7 @@ class SampleNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, features: Tensor) -> Tensor:
+        """`(B, C, h, w)` to the same."""
         channels = features.shape[1]  # one group of all channels is this norm, and PyTorch has it fused
         return F.group_norm(features, 1, self.gain.expand(channels), self.bias.expand(channels), eps=1e-3)
 
@@ -201,6 +206,7 @@ class OffsetHead(nn.Module):
         nn.init.zeros_(self.correction.bias)  # type: ignore[arg-type]
 
     def forward(self, placed: Tensor, pose: Tensor, coarser: Tensor | None) -> Tensor:
+        """Moved appearance (own size or half), pose feature, and the coarser level's logits, if there is one."""
         size = pose.shape[2:]
         placed = F.interpolate(placed, size, mode="nearest") if placed.shape[2:] != size else placed
         correction: Tensor = self.correction(F.leaky_relu(torch.cat((placed, pose), dim=1), 0.2)).float()

@@ -23,6 +23,11 @@ import sys, torch
 from posegan.estimator import _import_yolo
 torch.manual_seed(0)
 yolo = _import_yolo()("yolo11n-pose.yaml", task="pose")
+with torch.no_grad():
+    for name, value in yolo.model.named_parameters():
+        if value.dim() == 4:  # large enough that what the image shows reaches the output through untrained layers
+            torch.nn.init.kaiming_normal_(value, nonlinearity="relu")
+            value.mul_(1.7)
 yolo.save(sys.argv[1])
 """
 
@@ -59,14 +64,13 @@ def crops() -> list[Image.Image]:
 
 def test_each_result_is_that_of_its_own_image_whatever_its_neighbours(estimator: PoseEstimator) -> None:
     together = estimator.estimate(crops())
-    assert len(together) == 7
     for image, person in zip(crops(), together, strict=True):
         (alone,) = estimator.estimate([image])
         assert alone is not None
         assert person is not None
         assert np.allclose(alone.box, person.box, atol=1e-2)
         assert np.allclose(alone.keypoints, person.keypoints, atol=1e-2)
-    assert len({person.confidence for person in together if person is not None}) == 7
+    assert len({person.keypoints.tobytes() for person in together if person is not None}) == 7
 
 
 def test_arrays_and_pillow_images_mean_the_same(estimator: PoseEstimator) -> None:

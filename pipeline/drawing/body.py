@@ -6,7 +6,7 @@ camera's pitch; the result is x to the image's right, y up, and z towards the ca
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -161,7 +161,7 @@ def pose_body(build: Build, posture: Posture) -> Body:
         nose=on_head(0.0, -0.12, 1.2), eyes=(on_head(-0.36, 0.14, 0.95), on_head(0.36, 0.14, 0.95)),
         ears=(on_head(-0.95, 0.0, -0.05), on_head(0.95, 0.0, -0.05)),
     )  # fmt: skip
-    return Body(*(point + raise_by if isinstance(point, np.ndarray) else (point[0] + raise_by, point[1] + raise_by) for point in body))
+    return Body(*(_raised(point, raise_by) for point in body))
 
 
 def view(point: Floats, yaw: float, pitch: float) -> Floats:
@@ -170,6 +170,11 @@ def view(point: Floats, yaw: float, pitch: float) -> Floats:
     right = x * math.cos(yaw) + z * math.sin(yaw)
     near = z * math.cos(yaw) - x * math.sin(yaw)
     return np.array([right, y * math.cos(pitch) - near * math.sin(pitch), near * math.cos(pitch) + y * math.sin(pitch)])
+
+
+def _raised(point: Any, by: Floats) -> Any:
+    """A point of the body, or a pair of them, moved by `by`."""
+    return (point[0] + by, point[1] + by) if isinstance(point, tuple) else point + by
 
 
 def _direction(swing: float, spread: float) -> Floats:

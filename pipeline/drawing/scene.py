@@ -125,9 +125,9 @@ def _draw_front(rng: np.random.Generator, draw: ImageDraw.ImageDraw, box: tuple[
             draw.line((left, y, right, y), fill=line, width=2)
     elif kind == 2:  # a hedge
         for _ in range(90):
-            x, y, r = rng.integers(left, right), rng.integers(top + 30, bottom), rng.integers(3, 12)
+            x, y, r = int(rng.integers(left, right)), int(rng.integers(top + 30, bottom)), int(rng.integers(3, 12))
             green = int(rng.integers(60, 120))
-            draw.ellipse((int(x - r), int(y - r), int(x + r), int(y + r)), fill=(green - 25, green, green - 40))
+            draw.ellipse((x - r, y - r, x + r, y + r), fill=(green - 25, green, green - 40))
     else:  # a shop window with a sign
         draw.rectangle((left + 4, bottom - 110, right - 4, bottom - 6), fill=tuple(int(c * 0.5) for c in color))
         draw.rectangle((left + 4, bottom - 135, right - 4, bottom - 112), fill=_muted(rng, True))

@@ -1,0 +1,60 @@
+"""A file is whole or absent."""
+
+import errno
+import hashlib
+import os
+
+import pytest
+
+from posegan.errors import PoseGANError
+from posegan.files import atomic_path, check_sha256, sha256_of, write_atomically
+
+
+def test_what_was_written_is_there_and_nothing_beside_it(tmp_path):
+    write_atomically(tmp_path / "deep" / "a.txt", "text")
+    assert (tmp_path / "deep" / "a.txt").read_text() == "text"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.txt"]
+
+
+def test_a_failure_keeps_the_old_content_and_leaves_nothing(tmp_path):
+    write_atomically(tmp_path / "a", b"old")
+    with pytest.raises(KeyError), atomic_path(tmp_path / "a") as temporary:
+        temporary.write_bytes(b"ne")
+        raise KeyError
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    for content in ("one", "two"):
+        with atomic_path(tmp_path / "folder") as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["two"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PoseGANError, match="could not be written"):
+        write_atomically(tmp_path / "file" / "below", b"x")
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
+    with (
+        pytest.raises(PoseGANError, match=r"a: could not be written \(No space left on device\)"),
+        atomic_path(tmp_path / "a") as temporary,
+    ):
+        temporary.write_bytes(b"x")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sha256(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    right = hashlib.sha256(b"abc").hexdigest()
+    assert sha256_of(tmp_path / "a") == right
+    check_sha256(tmp_path / "a", right, "get it again")
+    with pytest.raises(PoseGANError, match=f"is {right}, expected 00.*get it again"):
+        check_sha256(tmp_path / "a", "0" * 64, "get it again")
+    with pytest.raises(PoseGANError, match="no such file; get it again"):
+        check_sha256(tmp_path / "b", right, "get it again")

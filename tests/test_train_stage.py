@@ -1,0 +1,121 @@
+"""The train stage: same command again goes on, same seed same files, no trace outside its outputs."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from safetensors.torch import load_file
+
+from pipeline.train import open_live, stop_on_signals, train
+from posegan.checkpoint import load_generator, read_generator_card
+
+from conftest import Prepared  # isort: skip
+from tiny_run import ROOT, tiny_params  # isort: skip
+
+
+def options(folder: Path, prepared: Prepared, **changes: int) -> list[str]:
+    params = tiny_params(train=changes)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump()))
+    names = {"params": "params.yaml", "out": "generator.safetensors", "live": "dvclive", "samples": "samples", "state": "state"}
+    return [*(part for name, path in names.items() for part in (f"--{name}", str(folder / path))), "--shards", str(prepared.shards)]
+
+
+def run(folder: Path, prepared: Prepared, **changes: int) -> Result:
+    return CliRunner().invoke(train, options(folder, prepared, **changes), catch_exceptions=False)
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """The hash of every file that DVC tracks."""
+    files = [folder / "generator.safetensors", *(folder / "dvclive").rglob("*"), *(folder / "samples").rglob("*")]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    result = run(folder, prepared)
+    assert result.exit_code == 0
+    assert "train: 6 iterations" in result.output
+    return folder
+
+
+def test_writes_a_generator_logs_and_samples(finished: Path) -> None:
+    names = outputs(finished).keys()
+    assert {"generator.safetensors", "samples/step-00000003.png", "samples/step-00000006.png", "dvclive/metrics.json"} <= names
+    for metric in ("l1", "adversarial", "discriminator", "offset_smoothness", "val_l1", "val_ssim"):
+        assert f"dvclive/plots/metrics/{metric}.tsv" in names
+    assert (finished / "dvclive/plots/metrics/l1.tsv").read_text().split()[::2] == ["step", "2", "4", "6"]
+    assert not list(finished.rglob("dvc.yaml"))
+    load_generator(finished / "generator.safetensors")
+    provenance = read_generator_card(finished / "generator.safetensors").provenance
+    assert (provenance["seed"], provenance["iterations"], provenance["features"]) == ("0", "6", "none")
+
+
+def test_the_same_seed_gives_the_same_files(finished: Path, tmp_path: Path, prepared: Prepared) -> None:
+    assert run(tmp_path, prepared).exit_code == 0
+    assert outputs(tmp_path) == outputs(finished)
+
+
+def test_a_finished_run_is_exported_again_after_dvc_removed_its_outputs(finished: Path, prepared: Prepared) -> None:
+    before = outputs(finished)
+    (finished / "generator.safetensors").unlink()
+    for path in (*(finished / "dvclive").rglob("*.*"), *(finished / "samples").rglob("*.*")):
+        path.unlink()
+    result = run(finished, prepared)
+    assert "goes on from step 6 of 6" in result.output
+    assert outputs(finished) == before
+
+
+def test_other_parameters_start_anew(finished: Path, tmp_path: Path, prepared: Prepared) -> None:
+    line = options(tmp_path, prepared, seed=1)
+    line[line.index("--state") + 1] = str(finished / "state")
+    result = CliRunner().invoke(train, line, catch_exceptions=False)
+    assert "goes on" not in result.output
+    first, second = load_file(tmp_path / "generator.safetensors"), load_file(finished / "generator.safetensors")
+    assert any(not first[name].equal(second[name]) for name in first)
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, finished: Path, prepared: Prepared) -> None:
+    # One thread in both: the sums of a convolution depend on how many there are.
+    line = [sys.executable, "-m", "pipeline", "train", *options(tmp_path, prepared, iterations=400, checkpoint_every=1000, log_every=1)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "dvclive/plots/metrics/l1.tsv").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "state saved; the same command goes on from there" in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "generator.safetensors").exists()
+    assert not list(tmp_path.rglob("*.tmp"))
+    [saved] = (tmp_path / "state").rglob("step-*.pt")
+    assert int(saved.stem.removeprefix("step-")) < 400
+
+
+def test_the_first_signal_asks_and_the_second_interrupts() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), stop_on_signals() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_dvclive_works_in_a_git_repository_without_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.chdir(tmp_path)
+    live = open_live(Path("dvclive"))
+    live.log_metric("l1", 0.5)
+    live.make_summary()
+    live.end()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".git", "dvclive"]

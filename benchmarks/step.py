@@ -138,9 +138,8 @@ def main(path: Path, width: int, batch: int, name: str, repeats: int) -> None:
     first = timed(lambda: our_step(ours, pair), device)[1], timed(lambda: plain_step(plain, pair), device)[1]  # warms up
     times = [(timed(lambda: our_step(ours, pair), device)[0], timed(lambda: plain_step(plain, pair), device)[0]) for _ in range(repeats)]
     our_time, plain_time = (statistics.median(each) for each in zip(*times, strict=True))
-    click.echo(
-        f"width {width}, batch {batch}, {device}, {torch.get_num_threads()} threads, medians of {repeats}; first L1 {first[0]:.5f} and {first[1]:.5f}"
-    )
+    click.echo(f"width {width}, batch {batch}, {device}, {torch.get_num_threads()} threads, medians of {repeats}")
+    click.echo(f"L1 at the first step, which must agree: ours {first[0]:.5f}, plain {first[1]:.5f}")
     click.echo(f"ours  {1000 * our_time:9.1f} ms  {batch / our_time:8.1f} images/s")
     click.echo(f"plain {1000 * plain_time:9.1f} ms  {batch / plain_time:8.1f} images/s  {plain_time / our_time:.2f} times ours")
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

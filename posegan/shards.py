@@ -6,6 +6,7 @@ Legend: n images and m pairs of a sample, H and W height and width in pixels, K 
 import io
 import json
 import tarfile
+from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from posegan.config import ImageConfig
 from posegan.errors import PoseGANError
 from posegan.files import check_sha256, sha256_of
-from posegan.images import ImageError, decode_image, fit_image, fit_keypoints
+from posegan.images import Fit, ImageError, decode_image, fit_image, fit_keypoints
 from posegan.skeleton import JOINT_COUNT
 
 _COLUMNS = ("split", "shard", "key", "identity", "offset", "size", "images", "pairs", "shard_sha256", "shard_bytes")
@@ -99,9 +100,13 @@ def read_sample(folder: Path, sample: Sample, image: ImageConfig) -> DecodedSamp
             raise ValueError(f"expected {sample.images} images and {sample.pairs} pairs, got {len(files)} and {len(pairs)}")
         images = np.empty((len(files), 3, image.height, image.width), np.uint8)
         keypoints = np.empty((len(files), JOINT_COUNT, 3), np.float32)
+        fits: dict[Fit, list[int]] = defaultdict(list)  # mostly one: moving joints image by image took a tenth of the time
         for row, data in enumerate(files):
             pixels, fit = fit_image(decode_image(data), image.height, image.width)
-            images[row], keypoints[row] = (pixels.transpose(2, 0, 1), fit_keypoints(original[row], fit))
+            images[row] = pixels.transpose(2, 0, 1)
+            fits[fit].append(row)
+        for fit, rows in fits.items():
+            keypoints[rows] = fit_keypoints(original[rows], fit)
     except (OSError, tarfile.TarError, KeyError, ValueError, ImageError) as error:
         where = f"{folder / sample.shard}: identity {sample.identity} (sample {sample.key})"
         raise PoseGANError(f"{where} cannot be read: {error}; delete the folder and run the shard stage again") from error
@@ -112,11 +117,12 @@ def _members(folder: Path, sample: Sample) -> dict[str, bytes]:
     with (folder / sample.shard).open("rb") as file:
         file.seek(sample.offset)
         data = file.read(sample.size)
-    members = {}
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
-        for member in tar:
-            key, _, name = member.name.partition(".")
-            content = tar.extractfile(member)
-            if key == sample.key and content is not None:
-                members[name] = content.read()
+    members, position = {}, 0
+    while position < len(data):  # tarfile's own loop over a file object takes twice as long
+        member = tarfile.TarInfo.frombuf(data[position : position + tarfile.BLOCKSIZE], "utf-8", "strict")
+        start = position + tarfile.BLOCKSIZE
+        if not member.isreg() or not member.name.startswith(f"{sample.key}."):
+            raise ValueError(f"the index points to another member, {member.name}")
+        members[member.name.removeprefix(f"{sample.key}.")] = data[start : start + member.size]
+        position = start + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
     return members

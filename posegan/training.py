@@ -35,23 +35,12 @@ from posegan.stream import DevicePrefetcher, ListedStream, TrainStream
 from posegan.updates import Pair, ema_decay, update_discriminator, update_ema, update_generator
 
 SAMPLE_PAIRS = 8  # rows of the sample grids
-# What makes two runs the same run: these sections, these modules, the shards, the torch version.
+# What makes two runs the same run: these sections, the modules that this one rests on, the shards, the torch version.
 _SECTIONS = ("image", "model", "loss", "features", "train")
 _MODULES = (
-    "config",
-    "skeleton",
-    "geometry",
-    "warp",
-    "networks",
-    "features",
-    "losses",
-    "images",
-    "data",
-    "shards",
-    "stream",
-    "updates",
-    "training",
-)
+    "checkpoint", "config", "data", "features", "geometry", "images", "losses", "metrics", "networks", "progress", "samples",
+    "shards", "skeleton", "stream", "training", "updates", "warp",
+)  # fmt: skip
 
 
 class BatchSource(Protocol):

@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_run import ROOT, random_batch, tiny_params
 
 from posegan.checkpoint import CheckpointFolder, load_generator, read_generator_card, save_generator
 from posegan.errors import PoseGANError
 from posegan.networks import Generator
-
-from tiny_run import ROOT, random_batch, tiny_params  # isort: skip
 
 
 def steps(folder: Path) -> list[int]:

@@ -22,7 +22,7 @@ def test_to_uint8_undoes_to_float_for_every_value() -> None:
     values = torch.arange(256, dtype=torch.uint8)
     floats = to_float(values)
     assert torch.equal(to_uint8(floats), values)
-    assert (floats.min(), floats.max()) == (-1, 1)
+    assert (floats.min().item(), floats.max().item()) == (-1, 1)
 
 
 def test_to_uint8_clamps_and_rounds_to_the_nearest() -> None:

@@ -187,9 +187,11 @@ def test_a_url_gives_what_its_archive_gives(tmp_path: Path, server: str) -> None
 )
 def test_a_bad_transfer_is_named_and_leaves_nothing(tmp_path: Path, server: str, path: str, complaint: str) -> None:
     limits = Limits(download_bytes=1_000_000, deadline=0.4, silence=0.2)
+    started = time.monotonic()
     with pytest.raises(PoseGANError, match=complaint):
         from_url(server + path, tmp_path / "out" / "raw.zip", "0" * 64, limits)
     assert list((tmp_path / "out").iterdir()) == []
+    assert time.monotonic() - started < 1.5  # the drip alone would last 2 s
 
 
 def test_only_http_is_fetched_and_a_closed_port_is_named(tmp_path: Path) -> None:

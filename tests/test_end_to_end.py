@@ -52,7 +52,7 @@ def repro(folder: Path, *args: str) -> list[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "PYTHONPATH"))}
     environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}", "PYTHONPATH": str(folder)}
     dvc = [sys.executable, "-m", "dvc", "repro", *args]
-    done = subprocess.run(dvc, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    done = subprocess.run(dvc, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return re.findall(r"Running stage '(\w+)'", done.stdout)
 

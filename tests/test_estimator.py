@@ -80,6 +80,13 @@ def test_arrays_and_pillow_images_mean_the_same(estimator: PoseEstimator) -> Non
         assert np.array_equal(from_image.keypoints, from_array.keypoints)
 
 
+def test_the_detector_sees_the_colours_that_its_own_loader_would_show_it(estimator: PoseEstimator) -> None:
+    (person,) = estimator.estimate(crops()[:1])
+    (shown,) = estimator._model.predict(crops()[:1], imgsz=64, conf=1e-6, device="cpu", verbose=False)
+    assert person is not None
+    assert person.box.tolist() in shown.boxes.xyxy.tolist()
+
+
 def test_the_same_images_give_the_same_bits(estimator: PoseEstimator) -> None:
     first, second = estimator.estimate(crops()), estimator.estimate(crops())
     assert all(np.array_equal(a.keypoints, b.keypoints) for a, b in zip(first, second, strict=True) if a is not None and b is not None)

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import Prepared
+from tiny_run import HEIGHT, WIDTH, random_batch, tiny_params
 
 from pipeline.evaluate import Judge, flat_metrics, judge_generator, summarise
 from pipeline.report import Evaluation
@@ -16,9 +18,6 @@ from posegan.checkpoint import save_generator
 from posegan.errors import PoseGANError
 from posegan.estimator import PersonPose
 from posegan.networks import Generator
-
-from conftest import Prepared  # isort: skip
-from tiny_run import HEIGHT, WIDTH, random_batch, tiny_params  # isort: skip
 
 
 class ScriptedDetector:

@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from tiny_run import HEIGHT, WIDTH, random_batch, tiny_params
 
 from posegan.checkpoint import save_generator
 from posegan.data import to_float, to_uint8
@@ -15,8 +16,6 @@ from posegan.estimator import PersonPose
 from posegan.inference import Posed, PoseTransfer, read_posed
 from posegan.networks import Generator
 from posegan.skeleton import LEFT_HIP, RIGHT_SHOULDER
-
-from tiny_run import HEIGHT, WIDTH, random_batch, tiny_params  # isort: skip
 
 
 class TellingDetector:

@@ -8,12 +8,11 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from skimage.morphology import closing
+from tiny_run import random_batch
 from torch import Tensor
 
 from posegan import metrics
 from posegan.skeleton import MASK_PAIRS
-
-from tiny_run import random_batch  # isort: skip
 
 
 def images(seed: int, count: int = 3) -> Tensor:

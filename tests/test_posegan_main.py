@@ -9,12 +9,11 @@ import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner, Result
+from tiny_run import ROOT
 
 from posegan.__main__ import cli, save_image
 from posegan.cli import ProgramGroup
 from posegan.errors import PoseGANError
-
-from tiny_run import ROOT  # isort: skip
 
 PARAMS = str(ROOT / "params.yaml")
 

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from tiny_run import tiny_params
 
 from pipeline.report import Evaluation, Showcase, curve, read_curves, render, shown, ssim_histogram, write_report
 from posegan.checkpoint import GeneratorCard
-
-from tiny_run import tiny_params  # isort: skip
 
 METRICS = ("ssim", "mask_ssim", "l1", "psnr", "ds", "pck", "found")
 

@@ -36,6 +36,7 @@ def test_every_pair_stands_in_exactly_one_piece_under_the_cap(cap: int) -> None:
     assert sorted(named_pairs(pieces)) == expected
     assert max(len(piece.images) for piece in pieces) <= cap
     assert len({piece.key for piece in pieces}) == len(pieces)
+    assert not any(set(one.images) <= set(other.images) for one, other in permutations(pieces, 2))  # none is superfluous
 
 
 def test_an_identity_under_the_cap_is_one_piece_with_each_image_once() -> None:

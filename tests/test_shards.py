@@ -64,6 +64,18 @@ def test_a_corrupt_member_names_the_shard_and_the_identity(prepared: Prepared, t
             read_sample(folder, sample, prepared.image)
 
 
+def test_an_index_of_other_shards_is_caught(prepared: Prepared) -> None:
+    first, second = ShardIndex.load(prepared.shards).samples[:2]
+    for wrong in (
+        first._replace(key=second.key),
+        first._replace(offset=first.offset + 1),
+        first._replace(images=3),
+        first._replace(size=600),
+    ):
+        with pytest.raises(PoseGANError, match="run the shard stage again"):
+            read_sample(prepared.shards, wrong, prepared.image)
+
+
 def test_an_empty_split_and_a_missing_index_are_named(prepared: Prepared, tmp_path: Path) -> None:
     with pytest.raises(PoseGANError, match="no sample of split 'dev'"):
         ShardIndex.load(prepared.shards).split("dev")

@@ -53,6 +53,11 @@ def test_another_seed_is_another_order_and_epochs_differ(prepared: Prepared) -> 
     assert first != pairs_in(list(islice(train_stream(prepared, seed=1, batch_size=epoch).batches(0), 3)))
 
 
+def test_each_epoch_draws_other_pairs_of_an_identity(prepared: Prepared) -> None:
+    epochs = islice(train_stream(prepared, split="val", batch_size=8).batches(0), 4)  # one identity: 8 of its 12 pairs
+    assert len({frozenset(pairs_in([epoch])) for epoch in epochs}) > 1
+
+
 @pytest.mark.parametrize("pool", [1, 2, 100])
 def test_an_epoch_takes_each_identitys_share_of_its_listed_pairs_once(prepared: Prepared, pool: int) -> None:
     for batch in islice(train_stream(prepared, pool=pool, batch_size=32).batches(0), 3):

@@ -1,5 +1,6 @@
 """The loop: a resumed run equals an uninterrupted one; each update moves its own player only."""
 
+import ast
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import Prepared
+from tiny_run import ROOT, RandomStream, random_batch, tiny_params
 
 from posegan.checkpoint import CheckpointFolder
 from posegan.config import Params
@@ -16,6 +19,7 @@ from posegan.losses import GeneratorLoss
 from posegan.networks import Discriminator, Generator
 from posegan.progress import Clock, RunningMeans
 from posegan.training import (
+    _MODULES,
     LossRecord,
     SampleRecord,
     StoppedError,
@@ -26,9 +30,6 @@ from posegan.training import (
     open_training_data,
 )
 from posegan.updates import Pair, ema_decay, update_discriminator, update_ema, update_generator
-
-from conftest import Prepared  # isort: skip
-from tiny_run import RandomStream, random_batch, tiny_params  # isort: skip
 
 CPU = torch.device("cpu")
 
@@ -96,7 +97,7 @@ def test_a_killed_run_goes_on_from_the_last_state(tmp_path: Path) -> None:
     records = killed.run()
     while killed.step < 3:
         next(records)
-    records.close()  # no farewell: steps after the last state are lost
+    del records  # no farewell: the steps after the last state are lost
     resumed = trainer(tmp_path / "killed", params)
     assert resumed.resume() == 2
     list(resumed.run())
@@ -248,6 +249,24 @@ def test_fingerprint_sees_what_matters() -> None:
     assert fingerprint(tiny_params(evaluate={"pairs": 7}, pose={"batch_size": 3}), "a") == name
     others = [fingerprint(params, "b"), fingerprint(tiny_params(train={"seed": 1}), "a"), fingerprint(tiny_params(loss={"l1": 9.0}), "a")]
     assert len({name, *others}) == 4
+
+
+def imported(module: str) -> set[str]:
+    """Modules of posegan that one of them imports, directly or not, and itself."""
+    found, waiting = set[str](), {module}
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        source = (ROOT / "posegan" / f"{name}.py").read_text()
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "posegan":
+                parts = node.module.split(".")[1:] or [alias.name for alias in node.names]
+                waiting |= {parts[0]} - found if node.module != "posegan" else set(parts) - found
+    return found
+
+
+def test_fingerprint_covers_every_module_the_run_rests_on() -> None:
+    assert set(_MODULES) == imported("training") - {"errors", "files"}
 
 
 def test_shards_become_training_data(prepared: Prepared) -> None:

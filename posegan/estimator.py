@@ -175,9 +175,7 @@ def _device(name: str) -> str:
         if name.startswith("cuda") and not torch.cuda.is_available():
             raise PoseGANError(f"pose.device: '{name}' asks for a CUDA device and torch sees none; set it to auto or cpu")
         return name
-    if torch.cuda.is_available():
-        return "cuda:0"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
 @cache

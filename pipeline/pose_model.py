@@ -122,7 +122,7 @@ def _label(drawing: Drawing) -> str:
 
 def train_detector(folder: Path, epochs: int, seed: int) -> Path:
     """Train yolo11n-pose from random weights on the drawings in `folder`; returns the checkpoint's path."""
-    from posegan.estimator import _import_yolo as import_yolo
+    from posegan.estimator import import_yolo
 
     yolo = import_yolo()
     from ultralytics.data import build_yolo_dataset

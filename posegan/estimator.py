@@ -1,7 +1,7 @@
 """People's joints from images: the only file that knows ultralytics.
 
 Importing ultralytics changes the process it lands in (it replaces `PIL.Image.open` and `torch.save`, sets the
-thread count, looks for the network, installs packages by itself); `_import_yolo` does it late and puts things back.
+thread count, looks for the network, installs packages by itself); `import_yolo` does it late and puts things back.
 
 Legend: N people in one image; K = 18 joints; boxes are x left, y top, x right, y bottom in pixels.
 """
@@ -143,7 +143,7 @@ def _official(name: str, sha256: str) -> Path:
     path = caches / "posegan" / "weights" / name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _import_yolo()
+        import_yolo()
         from ultralytics.utils.downloads import attempt_download_asset
 
         try:
@@ -159,7 +159,7 @@ def _official(name: str, sha256: str) -> Path:
 
 
 def _load(path: Path, name: str) -> Any:
-    yolo = _import_yolo()
+    yolo = import_yolo()
     try:
         model = yolo(str(path), task="pose")
         joints = list(model.model.kpt_shape)
@@ -179,7 +179,7 @@ def _device(name: str) -> str:
 
 
 @cache
-def _import_yolo() -> Any:
+def import_yolo() -> Any:
     """Import ultralytics offline, mute and without side effects on this process; give its YOLO class."""
     settings_folder = tempfile.mkdtemp(prefix="posegan-ultralytics-")
     atexit.register(shutil.rmtree, settings_folder, ignore_errors=True)

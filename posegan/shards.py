@@ -3,12 +3,11 @@
 Legend: n images and m pairs of a sample, H and W height and width in pixels, K = 18 joints.
 """
 
-import io
 import json
 import tarfile
 from collections import defaultdict
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +93,8 @@ def read_sample(folder: Path, sample: Sample, image: ImageConfig) -> DecodedSamp
     try:
         members = _members(folder, sample)
         about = json.loads(members["json"])
-        original, pairs = (np.load(io.BytesIO(members[name]), allow_pickle=False) for name in ("keypoints.npy", "pairs.npy"))
+        original = read_npy(members["keypoints.npy"], "<f4", (JOINT_COUNT, 3))
+        pairs = read_npy(members["pairs.npy"], "<i4", (2,))
         files = [members[name] for name in sorted(name for name in members if name[0].isdigit())]
         if not (len(files) == len(original) == len(about["images"]) == sample.images and pairs.shape == (sample.pairs, 2)):
             raise ValueError(f"expected {sample.images} images and {sample.pairs} pairs, got {len(files)} and {len(pairs)}")
@@ -111,6 +111,22 @@ def read_sample(folder: Path, sample: Sample, image: ImageConfig) -> DecodedSamp
         where = f"{folder / sample.shard}: identity {sample.identity} (sample {sample.key})"
         raise PoseGANError(f"{where} cannot be read: {error}; delete the folder and run the shard stage again") from error
     return DecodedSample(images, keypoints, pairs, about["images"])
+
+
+def read_npy(data: bytes, dtype: str, tail: tuple[int, ...]) -> npt.NDArray[Any]:
+    """An array `(any, *tail)` from the bytes of an .npy file of version 1.0.
+
+    `np.load` parses the header with `ast`, which in CPython 3.11 fails now and then when several threads
+    do so at once ("AST constructor recursion depth mismatch"); samples are read by threads.
+
+    Raises:
+        ValueError: another format, dtype or shape.
+    """
+    start = 10 + int.from_bytes(data[8:10], "little")
+    header = data[10:start].decode("latin1")
+    if data[:8] != b"\x93NUMPY\x01\x00" or f"'descr': '{dtype}'" not in header or "'fortran_order': False" not in header:
+        raise ValueError(f"expected an array of {dtype} in .npy format 1.0, got {header[:80] or data[:8]!r}")
+    return np.frombuffer(data, dtype, offset=start).reshape(-1, *tail)
 
 
 def _members(folder: Path, sample: Sample) -> dict[str, bytes]:

@@ -20,9 +20,9 @@ from posegan.skeleton import NECK
 # process is what some tests below are about. Its confidences are tiny and of no meaning, so that the threshold is 0.
 MAKE = """
 import sys, torch
-from posegan.estimator import _import_yolo
+from posegan.estimator import import_yolo
 torch.manual_seed(0)
-yolo = _import_yolo()("yolo11n-pose.yaml", task="pose")
+yolo = import_yolo()("yolo11n-pose.yaml", task="pose")
 with torch.no_grad():
     for name, value in yolo.model.named_parameters():
         if value.dim() == 4:  # large enough that what the image shows reaches the output through untrained layers

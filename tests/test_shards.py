@@ -11,7 +11,7 @@ from pipeline.tables import read_keypoints
 from posegan.config import ImageConfig
 from posegan.errors import PoseGANError
 from posegan.images import decode_image, fit_image, fit_keypoints
-from posegan.shards import ShardIndex, read_sample
+from posegan.shards import ShardIndex, read_npy, read_sample
 
 
 @pytest.mark.parametrize("size", [(64, 32), (32, 32), (96, 64)])
@@ -84,3 +84,16 @@ def test_an_empty_split_and_a_missing_index_are_named(prepared: Prepared, tmp_pa
     (tmp_path / "index.parquet").write_bytes(b"x")
     with pytest.raises(PoseGANError, match="not an index"):
         ShardIndex.load(tmp_path)
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [("<f4", (5, 18, 3)), ("<i4", (0, 2)), ("<i4", (7, 2))])
+def test_arrays_come_back_from_their_bytes(dtype: str, shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    np.testing.assert_array_equal(read_npy(buffer.getvalue(), dtype, shape[1:]), array)
+    other = "<f8" if dtype == "<f4" else "<i8"
+    with pytest.raises(ValueError, match="expected an array"):
+        read_npy(buffer.getvalue(), other, shape[1:])
+    with pytest.raises(ValueError, match="expected an array"):
+        read_npy(b"not an array", dtype, shape[1:])

@@ -1,6 +1,8 @@
 # Everything a newcomer needs. `make` alone lists the targets.
 PYTHON := .venv/bin/python
 UV := $(shell command -v uv 2>/dev/null)
+# The interpreter behind python3: the name itself may mean .venv's, which has no pip.
+BASE := $(shell python3 -c 'import sys; print(sys.base_prefix)')/bin/python3
 # DVC's stages call `python`: the environment's comes first.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -45,8 +47,8 @@ ifdef UV
 	$(UV) pip install --quiet --python .venv --no-deps -r requirements.lock
 	$(UV) pip install --quiet --python .venv --no-deps -e .
 else
-	python3 -m venv --without-pip .venv
-	python3 -m pip --python $(PYTHON) install --quiet --no-deps -r requirements.lock
-	python3 -m pip --python $(PYTHON) install --quiet --no-deps -e .
+	$(BASE) -m venv --without-pip .venv
+	$(BASE) -m pip --python $(PYTHON) install --quiet --no-deps -r requirements.lock
+	$(BASE) -m pip --python $(PYTHON) install --quiet --no-deps -e .
 endif
 	@touch $@

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -31,10 +31,27 @@ from posegan.skeleton import COCO_JOINTS, JOINTS
 # Joint of the 18 for each of COCO's 17, and COCO's own mirror order for flipped training images.
 _COCO_TO_JOINT = [JOINTS.index(name) for name in COCO_JOINTS]
 _COCO_MIRROR = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
-_TRAIN, _HELD_OUT = 1, 2  # seeds of the two kinds of drawings never meet
+_COARSE, _HELD_OUT, _FINE = 1, 2, 4  # seeds of the kinds of drawings never meet
 _CAMERAS_A_BLOCK, _BLOCK = 8, 500
 
 PCK_PIXELS = 5.0
+
+
+class Phase(NamedTuple):
+    """One training of the detector: how many drawings, how often, at which size, and how exact."""
+
+    stream: int
+    images: int
+    epochs: int
+    image_size: int  # px of the longer side that the network sees
+    learning_rate: float
+    limb_sigma: float | None  # of COCO's OKS, for shoulders and below; None: COCO's own, made for a labeller's error
+
+
+# Small pictures teach what a body is; larger ones, and a loss that forgives less, where its joints are.
+COARSE = Phase(_COARSE, 18_000, 10, 128, 0.003, None)
+FINE = Phase(_FINE, 24_000, 6, 192, 0.002, 0.045)
+_HEAD_SIGMAS = [0.026, 0.025, 0.025, 0.035, 0.035]  # COCO's: nose, eyes, ears
 
 
 @click.group()
@@ -44,18 +61,15 @@ def main() -> None:
 
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("posegan/weights/yolo11n-pose-drawn.pt"), show_default=True)
-@click.option("--images", type=click.IntRange(min=100), default=18_000, show_default=True, help="Drawings to train on.")
-@click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--coarse", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Weights of the first phase, to skip it.")
 @click.option("--seed", type=int, default=0, show_default=True)
-def train(out: Path, images: int, epochs: int, seed: int) -> None:
-    """Draw people and train a YOLO pose model on them from scratch (about an hour on two CPU cores)."""
+def train(out: Path, coarse: Path | None, seed: int) -> None:
+    """Draw people and train a YOLO pose model on them from scratch (about two hours on two CPU cores)."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_drawings(folder, images, seed, _TRAIN, "train")
-        write_drawings(folder, 500, seed, _HELD_OUT + 1, "val")
-        best = train_detector(folder, epochs, seed)
+        start = coarse or train_detector(Path(name) / "coarse", COARSE, seed, None)
+        finished = train_detector(Path(name) / "fine", FINE, seed, start)
         with atomic_path(out) as temporary:
-            shutil.copyfile(best, temporary)
+            shutil.copyfile(finished, temporary)
     click.echo(f"pose model: {out}, {out.stat().st_size / 1e6:.2f} MB, SHA-256 {sha256_of(out)}")
 
 
@@ -120,8 +134,8 @@ def _label(drawing: Drawing) -> str:
     return " ".join(["0", *(f"{value:.6f}" for value in (*box, *joints.ravel()))])
 
 
-def train_detector(folder: Path, epochs: int, seed: int) -> Path:
-    """Train yolo11n-pose from random weights on the drawings in `folder`; returns the checkpoint's path."""
+def train_detector(folder: Path, phase: Phase, seed: int, start: Path | None) -> Path:
+    """Train yolo11n-pose for one phase, from `start` or from random weights; returns the checkpoint's path in `folder`."""
     from posegan.estimator import import_yolo
 
     yolo = import_yolo()
@@ -129,12 +143,15 @@ def train_detector(folder: Path, epochs: int, seed: int) -> Path:
     from ultralytics.models.yolo.pose import PoseTrainer
 
     class CropTrainer(PoseTrainer):  # type: ignore[misc]
-        """Batches of the crops' own shape, 128x64: a square input would be half padding."""
+        """Batches of the crops' own shape, twice as high as wide: a square input would be half padding."""
 
         def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
             """As the parent's, with `rect` in training too."""
             return build_yolo_dataset(self.args, img_path, batch, self.data, mode=mode, rect=True, stride=32)
 
+    write_drawings(folder, phase.images, seed, phase.stream, "train")
+    write_drawings(folder, 100, seed, _HELD_OUT + 1, "val")  # ultralytics wants some; it is not looked at
+    sigmas = {} if phase.limb_sigma is None else {"kpt_oks_sigmas": _HEAD_SIGMAS + [phase.limb_sigma] * 12}
     data = folder / "drawings.yaml"
     data.write_text(
         yaml.safe_dump(
@@ -145,14 +162,15 @@ def train_detector(folder: Path, epochs: int, seed: int) -> Path:
                 "kpt_shape": [17, 3],
                 "flip_idx": _COCO_MIRROR,
                 "names": {0: "person"},
+                **sigmas,
             }
         )
     )
-    model = yolo("yolo11n-pose.yaml")
+    model = yolo(str(start or "yolo11n-pose.yaml"))
     model.add_callback("on_train_start", _use_all_cores)
     model.train(
-        trainer=CropTrainer, data=str(data), project=str(folder / "runs"), name="run", epochs=epochs, seed=seed,
-        imgsz=max(HEIGHT, WIDTH), batch=64, nbs=64, optimizer="AdamW", lr0=0.003, lrf=0.02, cos_lr=True, warmup_epochs=0.5,
+        trainer=CropTrainer, data=str(data), project=str(folder / "runs"), name="run", epochs=phase.epochs, seed=seed,
+        imgsz=phase.image_size, batch=64, nbs=64, optimizer="AdamW", lr0=phase.learning_rate, lrf=0.02, cos_lr=True, warmup_epochs=0.5,
         weight_decay=0.01, pose=20.0, mosaic=0.0, close_mosaic=0, degrees=6.0, translate=0.06, scale=0.2, erasing=0.0,
         fliplr=0.5, hsv_h=0.03, hsv_s=0.5, hsv_v=0.4,
         cache="ram", workers=1, device="cpu", amp=False, plots=False, val=False, deterministic=True,
@@ -171,7 +189,7 @@ def accuracy_table(weights: Path, images: int, seed: int) -> str:
     from posegan.estimator import PoseEstimator
 
     config = PoseConfig(
-        weights=str(weights), sha256=sha256_of(weights), image_size=128, batch_size=64,
+        weights=str(weights), sha256=sha256_of(weights), image_size=FINE.image_size, batch_size=64,
         person_confidence=0.25, joint_confidence=0.0, device="cpu",
     )  # fmt: skip
     estimator = PoseEstimator(config)
@@ -204,7 +222,7 @@ def _visible_errors(truth: npt.NDArray[np.float32], found: npt.NDArray[np.float3
 def preview(path: Path, seed: int = 0) -> None:
     """Save a sheet of 48 training drawings, to look at."""
     sheet = Image.new("RGB", (12 * WIDTH, 4 * HEIGHT))
-    for index, people in enumerate(_draw_block(seed, _TRAIN, 0, 48)):
+    for index, people in enumerate(_draw_block(seed, _COARSE, 0, 48)):
         sheet.paste(decode_image(people[0].jpeg), (index % 12 * WIDTH, index // 12 * HEIGHT))
     sheet.save(path)
 

@@ -1,78 +1,59 @@
 """Stage download: raw.zip, one verified archive in one layout, wherever the images come from.
 
-Everything is untrusted: an archive is only read member by member in memory, by a whitelist of folders and
-suffixes, under caps; nothing is ever unpacked to disk. Members of raw.zip are stored uncompressed (JPEGs do not
-shrink), sorted and dated 1980, so that the same images give the same bytes.
+Members of raw.zip are stored uncompressed (JPEGs do not shrink), sorted and dated 1980, so that the same images
+give the same bytes.
 """
 
 import stat
 import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
 import zipfile
-import zlib
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 from tqdm import tqdm
 
-from pipeline.market1501 import FOLDERS, is_link, normalised_names
+from pipeline.archives import NESTED_SUFFIXES, Limits, open_members
+from pipeline.market1501 import FOLDERS, normalised_names
+from pipeline.mirrors import obtain_original
 from pipeline.synthetic import write_sample
+from pipeline.transfer import Limits as TransferLimits
+from pipeline.transfer import address_of, fetch
 from posegan.config import DatasetConfig, load_params
 from posegan.errors import PoseGANError
-from posegan.files import atomic_path, check_sha256
+from posegan.files import atomic_path, check_sha256, sha256_of
 
 REQUIRED = ("bounding_box_train", "bounding_box_test")
 
 
-class Limits(NamedTuple):
-    """How much a source may claim before it is refused."""
-
-    members: int = 200_000
-    member_bytes: int = 32 << 20
-    total_bytes: int = 16 << 30
-    ratio: int = 100  # uncompressed / compressed; JPEGs stay near 1
-    download_bytes: int = 4 << 30
-    deadline: float = 3600.0  # seconds for a whole download
-    silence: float = 30.0  # seconds without a byte
-
-
 class Outcome(NamedTuple):
-    """What became of a source: images kept in raw.zip, and what else it held."""
+    """What became of a source: images kept in raw.zip, and what else it held, archives among it."""
 
     images: int
     ignored: int
+    nested: int = 0
 
 
 def from_archive(source: Path, out: Path, sha256: str, limits: Limits = Limits()) -> Outcome:  # noqa: B008 - immutable
-    """Verify a local zip of Market-1501 and write its images to `out` in raw.zip's layout.
+    """Verify a local zip, tar or tar.gz of Market-1501 and write its images to `out` in raw.zip's layout.
 
     Raises:
-        PoseGANError: missing, another SHA-256 (checked when given), not a zip, damaged, above a limit, or
-            without Market-1501's folders.
+        PoseGANError: missing, another SHA-256 (checked when given), refused by `open_members`, damaged, or without
+            Market-1501's folders.
     """
     if sha256:
         check_sha256(source, sha256, "get the archive again, or correct dataset.sha256")
-    try:
-        with zipfile.ZipFile(source) as archive:
-            members = archive.infolist()
-            _check_limits(source, members, limits)
-            names = normalised_names(member.filename for member in members if not member.is_dir())
-            _require_folders(source, names)
-            for member in members:  # what is left out is read as well: damage anywhere means a bad copy
-                if member.filename not in names and not member.is_dir():
-                    _member(source, archive, member.filename)
-            _write({target: partial(_member, source, archive, name) for name, target in names.items()}, out)
-            return Outcome(len(names), sum(not member.is_dir() for member in members) - len(names))
-    except FileNotFoundError:
-        raise PoseGANError(f"{source}: no such file; set dataset.path to the Market-1501 zip") from None
-    except zipfile.BadZipFile as error:
-        raise PoseGANError(f"{source}: not a whole zip archive ({error}); get a fresh copy") from error
+    with open_members(source, limits) as members:
+        names = _images(source, (member.name for member in members))
+        for member in members:  # what is left out is read as well: damage anywhere means a bad copy
+            if member.name not in names:
+                member.read()
+        readers = {member.name: member.read for member in members}
+        _write({target: readers[name] for name, target in names.items()}, out)
+        nested = sum(member.name.lower().endswith(NESTED_SUFFIXES) for member in members)
+        return Outcome(len(names), len(members) - len(names), nested)
 
 
 def from_folder(source: Path, out: Path, limits: Limits = Limits()) -> Outcome:  # noqa: B008 - immutable
@@ -84,8 +65,7 @@ def from_folder(source: Path, out: Path, limits: Limits = Limits()) -> Outcome: 
     if not source.is_dir():
         raise PoseGANError(f"{source}: no such folder; set dataset.path to the folder that holds {' and '.join(REQUIRED)}")
     files = sorted(path for folder in FOLDERS for path in (source / folder).glob("*") if path.is_file() and not path.is_symlink())
-    names = normalised_names(path.relative_to(source).as_posix() for path in files)
-    _require_folders(source, names)
+    names = _images(source, (path.relative_to(source).as_posix() for path in files))
     large = [path for path in files if path.stat().st_size > limits.member_bytes]
     if large or len(files) > limits.members:
         raise PoseGANError(f"{large[0] if large else source}: too large for a person crop data set; is this Market-1501?")
@@ -93,79 +73,35 @@ def from_folder(source: Path, out: Path, limits: Limits = Limits()) -> Outcome: 
     return Outcome(len(names), len(files) - len(names))
 
 
-def from_url(url: str, out: Path, sha256: str, limits: Limits = Limits()) -> Outcome:  # noqa: B008 - immutable
-    """Download an archive, check its SHA-256, then go on as `from_archive`.
+def from_url(url: str, out: Path, sha256: str, downloads: Path, limits: TransferLimits = TransferLimits()) -> Outcome:  # noqa: B008 - immutable
+    """Fetch an archive into `downloads`, unless it is there already, check its SHA-256, then go on as `from_archive`.
 
     Raises:
-        PoseGANError: no answer, an error status, a stalled, endless or cut transfer, or the wrong content.
+        PoseGANError: as `fetch` and `from_archive`, or the wrong content.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".download.", dir=out.parent) as folder:
-        path = Path(folder) / "archive.zip"
-        fetch(url, path, limits)
-        check_sha256(path, sha256, f"{url} gave something else (damaged, or not the archive): try again, or correct dataset.sha256")
-        return from_archive(path, out, "", limits)
+    path = downloads / f"{sha256[:16]}.archive"
+
+    def verify(part: Path) -> None:
+        check_sha256(part, sha256, f"{url} gave something else (damaged, or not the archive): try again, or correct dataset.sha256")
+
+    if not (path.is_file() and sha256_of(path) == sha256):
+        fetch(address_of(url), path, verify, limits)
+    return from_archive(path, out, "")
 
 
-def fetch(url: str, path: Path, limits: Limits) -> None:
-    """Stream `url` (http or https) to `path` under the limits; errors as `from_url`."""
-    if not url.startswith(("http://", "https://")):
-        raise PoseGANError(f"dataset.url: expected http:// or https://, got '{url}'; for a local file set dataset.source to archive")
-    deadline = time.monotonic() + limits.deadline
-    try:
-        request = urllib.request.Request(url, headers={"User-Agent": "posegan"})
-        with urllib.request.urlopen(request, timeout=limits.silence) as answer, path.open("wb") as file:
-            length = int(answer.headers.get("Content-Length") or 0)
-            if length > limits.download_bytes:
-                raise PoseGANError(f"{url}: claims {length:,} bytes, more than the {limits.download_bytes:,} allowed; check dataset.url")
-            with tqdm(total=length or None, desc="download", unit="B", unit_scale=True, mininterval=0.5, disable=None) as bar:
-                while block := answer.read1(1 << 18):
-                    bar.update(file.write(block))
-                    _check_transfer(url, file.tell(), deadline, limits)
-            if length and file.tell() != length:
-                raise PoseGANError(f"{url}: the transfer broke off after {file.tell():,} of {length:,} bytes; try again")
-    except urllib.error.HTTPError as error:
-        raise PoseGANError(f"{url}: the server answered {error.code} {error.reason}; check dataset.url, or try later") from error
-    except (TimeoutError, urllib.error.URLError, ConnectionError, ValueError) as error:
-        raise PoseGANError(f"{url}: no connection ({getattr(error, 'reason', error)}); check the network and dataset.url") from error
-
-
-def _check_transfer(url: str, received: int, deadline: float, limits: Limits) -> None:
-    if received > limits.download_bytes:
-        raise PoseGANError(f"{url}: more than the {limits.download_bytes:,} bytes allowed; check dataset.url")
-    if time.monotonic() > deadline:
-        raise PoseGANError(f"{url}: not finished within {limits.deadline:g} s ({received:,} bytes came); try again or download by hand")
-
-
-def _check_limits(source: Path, members: list[zipfile.ZipInfo], limits: Limits) -> None:
-    if len(members) > limits.members:
-        raise PoseGANError(f"{source}: holds {len(members):,} members, more than the {limits.members:,} allowed; is this Market-1501?")
-    for member in members:
-        if is_link(member) or stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise PoseGANError(f"{source}: {member.filename} is a link or a device, not an image; get a clean copy")
-        if member.flag_bits & 1:
-            raise PoseGANError(f"{source}: {member.filename} is encrypted; make an archive without a password")
-        inflated = member.file_size > 1 << 20 and member.file_size > limits.ratio * max(member.compress_size, 1)
-        if member.file_size > limits.member_bytes or inflated:
-            raise PoseGANError(
-                f"{source}: {member.filename} claims {member.file_size:,} bytes from {member.compress_size:,}, "
-                f"which no person crop has; get a clean copy"
-            )
-    if sum(member.file_size for member in members) > limits.total_bytes:
-        raise PoseGANError(f"{source}: claims more than {limits.total_bytes:,} bytes in all; is this Market-1501?")
-
-
-def _require_folders(source: Path, names: Mapping[str, str]) -> None:
-    present = {target.split("/")[0] for target in names.values()}
+def _images(source: Path, names: Iterable[str]) -> dict[str, str]:
+    """Names of the images of a source: {name as found: name in raw.zip}."""
+    listed = list(names)
+    images = normalised_names(listed)
+    present = {target.split("/")[0] for target in images.values()}
     if missing := [folder for folder in REQUIRED if folder not in present]:
-        raise PoseGANError(f"{source}: holds no image in {' or '.join(missing)}; expected Market-1501's folders {', '.join(FOLDERS)}")
-
-
-def _member(source: Path, archive: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        return archive.read(name)  # checks the CRC-32
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise PoseGANError(f"{source}: {name} is damaged ({error}); get a fresh copy of the archive") from error
+        nested = next((f"; unpack {name!r} in it first" for name in listed if name.lower().endswith(NESTED_SUFFIXES)), "")
+        raise PoseGANError(
+            f"{source}: holds no image in {' or '.join(missing)}; expected Market-1501's folders {', '.join(FOLDERS)}{nested}"
+        )
+    if odd := [target for target in images.values() if not target.isprintable()]:
+        raise PoseGANError(f"{source}: {odd[0]!r} has characters in its name that cannot be shown; get a clean copy")
+    return images
 
 
 def _write(contents: Mapping[str, Callable[[], bytes]], out: Path) -> None:
@@ -183,28 +119,42 @@ def _write(contents: Mapping[str, Callable[[], bytes]], out: Path) -> None:
     "--params", "params_path", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True, help="Parameters."
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("data/raw.zip"), show_default=True, help="Archive to write.")
-def download(params_path: Path, out: Path) -> None:
+@click.option(
+    "--downloads", type=click.Path(path_type=Path), default=Path("data/downloads"), show_default=True, help="Folder for what is fetched."
+)
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    default=Path("data/market1501.json"),
+    show_default=True,
+    help="Note of the first good copy of Market-1501.",
+)
+def download(params_path: Path, out: Path, downloads: Path, record: Path) -> None:
     """Get the images and verify them (parameters: dataset).
 
-    dataset.source says from where: sample (drawn people, no network), archive (a local Market-1501 zip, with or
-    without a top folder), folder (an unpacked copy), or url (with its SHA-256). Files outside the folders
-    bounding_box_train, bounding_box_test and query are ignored and counted.
+    dataset.source says from where: sample (drawn people, no network), market1501 (the mirrors in turn), archive (a
+    local zip, tar or tar.gz, with or without a top folder), folder (an unpacked copy), or url (with its SHA-256).
+    What was fetched in part is gone on with. Files outside the folders bounding_box_train, bounding_box_test and
+    query are ignored and counted.
     """
     started = time.monotonic()
     config = load_params(params_path).dataset
-    summary = _obtain(config, out)
+    summary = _obtain(config, out, downloads, record)
     click.echo(f"download: {config.source}: {summary}; {out.stat().st_size / 1e6:.1f} MB; {time.monotonic() - started:.1f} s")
 
 
-def _obtain(config: DatasetConfig, out: Path) -> str:
+def _obtain(config: DatasetConfig, out: Path, downloads: Path, record: Path) -> str:
     if config.source == "sample":
         with atomic_path(out) as temporary:
             counts = write_sample(temporary, config.sample, progress=sys.stderr.isatty())
         return ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    if config.source == "archive":
+    if config.source == "market1501":
+        outcome = from_archive(obtain_original(config.mirrors, downloads, record), out, "")
+    elif config.source == "archive":
         outcome = from_archive(Path(config.path), out, config.sha256)
     elif config.source == "folder":
         outcome = from_folder(Path(config.path), out)
     else:
-        outcome = from_url(config.url, out, config.sha256)
-    return f"{outcome.images + outcome.ignored:,} files in: {outcome.images:,} images, {outcome.ignored:,} ignored"
+        outcome = from_url(config.url, out, config.sha256, downloads)
+    nested = f" ({outcome.nested:,} archives among them)" if outcome.nested else ""
+    return f"{outcome.images + outcome.ignored:,} files in: {outcome.images:,} images, {outcome.ignored:,} ignored{nested}"

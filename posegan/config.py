@@ -18,6 +18,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+Md5 = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
+Address = Annotated[str, Field(pattern=r"^(https?://[^\s/]\S*|gdrive:[\w-]+)?$")]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
 
 
@@ -45,12 +47,21 @@ class SampleConfig(Section):
     seed: Seed
 
 
+class Mirror(Section):
+    """A place that has the Market-1501 zip, and the hashes that its copy claims to have; `""` claims nothing."""
+
+    url: Annotated[Address, Field(min_length=1)]
+    md5: Md5 = ""
+    sha256: Sha256 = ""
+
+
 class DatasetConfig(Section):
     """Where `raw.zip` comes from."""
 
-    source: Literal["sample", "archive", "folder", "url"]
+    source: Literal["sample", "market1501", "archive", "folder", "url"]
+    mirrors: list[Mirror]
     path: str
-    url: str
+    url: Address
     sha256: Sha256
     sample: SampleConfig
 

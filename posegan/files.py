@@ -28,11 +28,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         if temporary.is_dir():
             _replace_folder(temporary, path)
+            _fsync_folder(path.parent)
         else:
-            with temporary.open("rb") as handle:
-                os.fsync(handle.fileno())
-            temporary.replace(path)
-        _fsync_folder(path.parent)
+            publish(temporary, path)
     except OSError as error:
         if error.filename is not None and not str(error.filename).startswith(str(path.parent)):
             raise
@@ -42,6 +40,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         if os.path.lexists(temporary):
             _remove(temporary)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a finished file of the same folder its real name, so that even a power cut leaves it whole or absent."""
+    with temporary.open("rb") as handle:
+        os.fsync(handle.fileno())
+    temporary.replace(path)
+    _fsync_folder(path.parent)
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

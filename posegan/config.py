@@ -135,6 +135,7 @@ class TrainConfig(Section):
     iterations: Positive
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    constant_rate: Fraction
     betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["float32", "bfloat16"]

@@ -50,6 +50,16 @@ def update_generator(
     return {name: term.detach() for name, term in terms.items()}
 
 
+def learning_rate(step: int, iterations: int, peak: float, constant: float) -> float:
+    """Rate of the update that makes `step` (1 .. iterations): `peak`, then on a straight line towards 0.
+
+    Args:
+        constant: share of the iterations before the line begins; 1 keeps the rate throughout, as the paper does.
+    """
+    falling = (1 - constant) * iterations
+    return peak * min(1.0, (iterations - step + 1) / falling) if falling > 0 else peak
+
+
 def ema_decay(step: int, decay: float) -> float:
     """Decay of the running average at a step: min(decay, (1 + step) / (10 + step)).
 

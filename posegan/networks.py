@@ -238,15 +238,16 @@ class Discriminator(nn.Module):
     @torch.no_grad()
     def condition(self, source_image: Tensor, source_keypoints: Tensor, target_keypoints: Tensor) -> Tensor:
         """What images are judged by, `(B, 39, H, W)`: source image in [-1, 1] and heatmaps of keypoints `(B, K, 3)`."""
-        poses = (heatmaps(keypoints, *source_image.shape[2:], self.sigma) for keypoints in (source_keypoints, target_keypoints))
+        height, width = source_image.shape[2:]
+        poses = (heatmaps(keypoints, height, width, self.sigma) for keypoints in (source_keypoints, target_keypoints))
         return torch.cat((source_image, *poses), dim=1)
 
     def forward(self, condition: Tensor, *images: Tensor) -> list[Tensor]:
         """Logits of each of `images` `(B, 3, H, W)`, real target images or generated, at least 64 x 64 or 128 x 64 pixels."""
         # (B, 42, 128, 64) -> (B, 64, 63, 31) -> (B, 128, 31, 15) -> (B, 256, 15, 7) -> (B, 512, 7, 3) -> (B, 1, 3, 1)
-        for_condition, for_image = self.first.weight.split((condition.shape[1], IMAGE_CHANNELS), dim=1)
-        shared = F.conv2d(condition, for_condition, self.first.bias, stride=2)
-        return [self.blocks(shared + F.conv2d(image, for_image, stride=2)) for image in images]
+        weight = self.first.weight
+        shared = F.conv2d(condition, weight[:, :-IMAGE_CHANNELS], self.first.bias, stride=2)
+        return [self.blocks(shared + F.conv2d(image, weight[:, -IMAGE_CHANNELS:], stride=2)) for image in images]
 
 
 def level_count(height: int, width: int) -> int:

@@ -8,7 +8,8 @@ import pytest
 from conftest import Prepared, pair_config
 
 from pipeline.market1501 import parse_name
-from pipeline.pair import make_pairs, ordered_pairs, usable_images, validation_identities
+from pipeline.pair import make_pairs
+from pipeline.pair_rules import ordered_pairs, usable_images, validation_identities
 from pipeline.tables import KEYPOINTS_SCHEMA, Keypoints, joint_columns, read_keypoints
 from posegan.skeleton import TORSO
 

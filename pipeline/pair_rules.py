@@ -131,5 +131,5 @@ def _is_small(joints: Joints, minimum: float) -> Bools:
 
 
 def _lacks_torso(visible: Bools, config: PairConfig) -> Bools:
-    missing: Bools = ~visible[:, TORSO].all(axis=1)
+    missing: Bools = np.less(visible[:, TORSO].sum(axis=1), len(TORSO))
     return missing if config.require_torso else np.zeros_like(missing)

@@ -100,7 +100,7 @@ def read_keypoints(path: Path) -> Keypoints:
             others.append(batch.drop_columns(KEYPOINT_COLUMNS))
             start += batch.num_rows
     np.nan_to_num(joints, copy=False, nan=0.0)  # null = missing
-    schema = pa.schema(list(KEYPOINTS_SCHEMA)[: -len(KEYPOINT_COLUMNS)], KEYPOINTS_SCHEMA.metadata)
+    schema = pa.schema(list(KEYPOINTS_SCHEMA)[: -len(KEYPOINT_COLUMNS)], file.schema_arrow.metadata)
     return Keypoints(pa.Table.from_batches(others, schema), joints.reshape(-1, JOINT_COUNT, 3))
 
 

@@ -69,7 +69,8 @@ def test_a_number_that_yaml_reads_as_text_is_explained():
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
-        ("pose", "source", "table"), ("pose", "annotations", "a.csv"), ("pose", "annotations", [""]), ("pair", "minimum_joint_confidence", 1.5),
+        ("pose", "source", "table"), ("pose", "annotations", "a.csv"), ("pose", "annotations", [""]),
+        ("pair", "minimum_joint_confidence", 1.5),
         ("pair", "minimum_person_height", -1.0), ("pair", "minimum_pose_difference", float("inf")), ("pair", "require_torso", 1),
     ],
 )  # fmt: skip

@@ -20,13 +20,14 @@ import pyarrow as pa
 from pyarrow import compute
 
 from pipeline.formats.pair_csv import ListedPair, read_pair_csv
-from pipeline.market1501 import JUNK
+from pipeline.listed_pairs import ABSENT, listed_rows, listed_table
 from pipeline.pair_rules import (
     KEPT,
     REASONS,
     Bools,
     Ints,
     Joints,
+    count_reasons,
     first_reasons,
     obey_camera_rule,
     ordered_pairs,
@@ -41,7 +42,6 @@ from posegan.errors import PoseGANError
 BLOCK_PAIRS = 131_072
 SPLITS = ("train", "val", "test")
 REJECTIONS = ("camera_rule", "similar_pose", "over_cap")
-ABSENT = "absent"  # why a listed pair is lost, beside the images' REASONS
 
 
 class Pairs(NamedTuple):
@@ -91,7 +91,7 @@ def pair_blocks(
         PoseGANError: a listed pair shows two identities or one image twice.
     """
     reasons = first_reasons(keypoints, config)
-    counts.update({"images": len(reasons), **dict(zip((*REASONS, "kept"), np.bincount(reasons, minlength=KEPT + 1).tolist(), strict=True))})
+    counts.update(count_reasons(reasons))
     images = _group_images(keypoints, reasons == KEPT, config)
     sizes = np.bincount(images.group)
     made = Counter({"without_partner": int((sizes == 1).sum()), "candidate_pairs": 0} | dict.fromkeys(REJECTIONS, 0))
@@ -103,11 +103,11 @@ def pair_blocks(
         if len(block[0]):
             yield _rule_table(images, *block)
     if listed is not None:
-        rows, listed_counts = _listed_rows(keypoints, reasons, listed)
+        rows, listed_counts = listed_rows(keypoints, reasons, listed)
         made.update(listed_counts)
         splits += np.array([0, 0, len(rows)])
         for start in range(0, len(rows), block_pairs):
-            yield _listed_table(keypoints.table, rows[start : start + block_pairs])
+            yield listed_table(keypoints.table, rows[start : start + block_pairs])
     counts.update({**made, "pairs": int(splits.sum()), **{f"{name}_pairs": int(n) for name, n in zip(SPLITS, splits, strict=True)}})
     check_counts(counts)
 
@@ -171,38 +171,6 @@ def _passed(name: str, images: Images, source: Ints, target: Ints, config: PairC
         return np.ones(len(source), dtype=bool)
     poses = (images.joints[images.row[image]] for image in (source, target))
     return np.greater_equal(pose_differences(*poses), config.minimum_pose_difference)
-
-
-def _listed_rows(keypoints: Keypoints, reasons: Ints, listed: Sequence[ListedPair]) -> tuple[Ints, Counter[str]]:
-    """Rows (M, 2) of the listed pairs whose images are kept, in order, and the counts of all."""
-    names, identity = keypoints.table["image"].combine_chunks(), keypoints.table["identity"].fill_null(JUNK).to_numpy()
-    row_of = _rows_by_name(names, np.flatnonzero(compute.equal(keypoints.table["split"], "test").to_numpy()))
-    counts = Counter({"listed_pairs": len(listed)})
-    rows = []
-    for pair in listed:
-        source, target = row_of.get(pair.source), row_of.get(pair.target)
-        if source is None or target is None:
-            counts[f"listed_{ABSENT}"] += 1
-        elif (reason := reasons[source] if reasons[source] != KEPT else reasons[target]) != KEPT:
-            counts[f"listed_{REASONS[reason]}"] += 1
-        elif source == target or identity[source] != identity[target]:
-            raise PoseGANError(f"{pair.where}: {pair.source} and {pair.target} are not two images of one identity; remove that line")
-        else:
-            rows.append((source, target))
-    return np.array(rows, dtype=np.int64).reshape(-1, 2), counts
-
-
-def _rows_by_name(names: pa.Array, rows: Ints) -> dict[str, int]:
-    """The rows by member name and by file name."""
-    members = names.take(pa.array(rows)).to_pylist()
-    by_file = {member.rpartition("/")[2]: row for member, row in zip(members, rows.tolist(), strict=True)}
-    return by_file | dict(zip(members, rows.tolist(), strict=True))
-
-
-def _listed_table(table: pa.Table, rows: Ints) -> pa.Table:
-    sources = table.take(pa.array(rows[:, 0]))
-    columns = [sources["image"], table["image"].take(pa.array(rows[:, 1])), sources["identity"], sources["split"]]
-    return pa.table(columns, schema=PAIRS_SCHEMA)
 
 
 def _rule_table(images: Images, source: Ints, target: Ints) -> pa.Table:

@@ -59,8 +59,13 @@ def first_reasons(keypoints: Keypoints, config: PairConfig) -> Ints:
 def usable_images(keypoints: Keypoints, config: PairConfig) -> tuple[Bools, dict[str, int]]:
     """Which of the N images may be paired (N,), and the count of each first reason not to."""
     first = first_reasons(keypoints, config)
+    return first == KEPT, count_reasons(first)
+
+
+def count_reasons(first: Ints) -> dict[str, int]:
+    """How many images (N,) there are, went for each of REASONS, and are kept."""
     counts = np.bincount(first, minlength=KEPT + 1).tolist()
-    return first == KEPT, {"images": len(first), **dict(zip((*REASONS, "kept"), counts, strict=True))}
+    return {"images": len(first), **dict(zip((*REASONS, "kept"), counts, strict=True))}
 
 
 def person_heights(joints: Joints) -> npt.NDArray[np.float32]:

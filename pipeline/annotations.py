@@ -10,6 +10,7 @@ from pipeline.formats.annotation import Annotation, nobody
 from pipeline.formats.coco import read_coco
 from pipeline.formats.keypoint_csv import read_keypoint_csv
 from pipeline.formats.openpose import read_openpose
+from pipeline.market1501 import FOLDERS
 from pipeline.tables import Keypoints, read_keypoints
 from posegan.errors import PoseGANError
 
@@ -42,8 +43,8 @@ def detect_format(path: Path) -> str:
     try:
         with path.open("rb") as file:
             start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
-    except FileNotFoundError:
-        raise PoseGANError(f"{path}: no such file or folder of keypoints; check the path") from None
+    except OSError as error:
+        raise PoseGANError(f"{path}: no file or folder of keypoints ({error.strerror}); check the path") from None
     if start.startswith(b"PAR1"):
         return "table"
     return "coco" if start.startswith((b"{", b"[")) else "csv"
@@ -62,7 +63,7 @@ def table_annotations(keypoints: Keypoints) -> list[Annotation]:
 def match_annotations(annotations: Iterable[Annotation], members: Sequence[str]) -> Matched:
     """Give each annotation to the members it names: by path, by file name, or by either without its suffix.
 
-    A name without a folder means every member of that name.
+    A name without one of Market-1501's folders means every member of that name, whatever other folders it has.
 
     Raises:
         PoseGANError: two annotations mean the same member.
@@ -75,13 +76,20 @@ def match_annotations(annotations: Iterable[Annotation], members: Sequence[str])
             without_suffix.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(member)
     matched = Matched({}, [])
     for annotation in annotations:
-        meant = exact.get(annotation.image) or without_suffix.get(annotation.image, [])
+        name = meant_name(annotation.image)
+        meant = exact.get(name) or without_suffix.get(name, [])
         for member in meant:
             if (other := matched.people.setdefault(member, annotation)) is not annotation:
                 raise PoseGANError(f"{member}: annotated twice, as {other.image} and as {annotation.image}; remove one of them")
         if not meant:
             matched.absent.append(annotation.image)
     return matched
+
+
+def meant_name(name: str) -> str:
+    """An annotation's image as `folder/file` where the folder is one of Market-1501's, else as the file alone."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return f"{path.parent.name}/{path.name}" if path.parent.name in FOLDERS else path.name
 
 
 def shown(annotation: Annotation) -> bool:

@@ -7,7 +7,7 @@ import click
 import pyarrow as pa
 from pyarrow import compute
 
-from pipeline.annotations import FORMATS, read_annotations, shown, table_annotations
+from pipeline.annotations import FORMATS, meant_name, read_annotations, shown, table_annotations
 from pipeline.formats.annotation import Annotation
 from pipeline.formats.coco import write_coco
 from pipeline.formats.keypoint_csv import write_keypoint_csv
@@ -100,9 +100,9 @@ def write_annotations(out: Path, keypoints: Keypoints, form: str, split: str) ->
 
 
 def _member(name: str, split: str) -> str:
-    path = PurePosixPath(name)
-    folder = path.parent.name if path.parent.name in FOLDERS else next(folder for folder, of in FOLDERS.items() if of == split)
-    return f"{folder}/{path.name if path.suffix else path.name + '.jpg'}"
+    name = meant_name(name)
+    folder = "" if "/" in name else next(f"{folder}/" for folder, of in FOLDERS.items() if of == split)
+    return f"{folder}{name}" if PurePosixPath(name).suffix else f"{folder}{name}.jpg"
 
 
 @click.command("import-keypoints")

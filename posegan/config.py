@@ -66,7 +66,7 @@ class DatasetConfig(Section):
 class PoseConfig(Section):
     """Where joints come from, and for the detector what counts as found.
 
-    annotations: files or folders of keypoints in any format of `pipeline.annotations`, read when source is `annotations`.
+    annotations: files or folders of keypoints in any format that the pose stage reads, used when source is `annotations`.
     """
 
     source: Literal["detector", "annotations"]

@@ -152,6 +152,7 @@ Y = "[" + ", ".join(["1"] * 18) + "]"
         ("a.json", '[{"image_id": 4}]', "entry 0: expected an image_id that is a file name"),
         ("a.json", '[{"image_id": "a.jpg", "keypoints": [1, 2]}]', "entry 0: keypoints: expected 17 times"),
         ("a.json", json.dumps([coco_person("a.jpg", 1.0, score="high")]), "entry 0: score: expected a number"),
+        ("a.json", json.dumps([coco_person("a.jpg", 1.0, score=float("nan"))]), "entry 0: score: expected a number"),
         ("a.json", json.dumps([coco_person("a.jpg", 1.0, bbox=[1])]), "entry 0: bbox: expected"),
         ("o/x_keypoints.json", '{"people": [{}]}', r"people\[0\]: pose_keypoints_2d: expected"),
         ("o/x_keypoints.json", "[]", "top level: expected OpenPose"),
@@ -165,12 +166,19 @@ def test_a_damaged_file_is_named_with_its_place(tmp_path: Path, name: str, conte
         read_annotations(path.parent if path.parent != tmp_path else path)
 
 
+@pytest.mark.parametrize("content", ["[" * 100_000, json.dumps([coco_person("a.jpg", 10**400)])], ids=["deep", "huge"])
+def test_what_no_program_writes_is_damage_too(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(PoseGANError, match=r"a\.json, (top level: lists within lists|entry 0: keypoints: expected 17 times)"):
+        read_coco(tmp_path / "a.json")
+
+
 def test_formats_are_known_by_their_content(prepared: Prepared, tmp_path: Path) -> None:
     for form in WRITTEN:
         write_annotations(tmp_path / form, read_keypoints(prepared.keypoints), form, "train")
         assert detect_format(tmp_path / form) == form
     assert detect_format(prepared.keypoints) == "table"
-    with pytest.raises(PoseGANError, match="no such file or folder"):
+    with pytest.raises(PoseGANError, match="no file or folder"):
         detect_format(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(PoseGANError, match=r"holds no file <image>_keypoints\.json"):
@@ -182,6 +190,9 @@ def test_an_annotation_means_its_path_or_every_image_of_its_name() -> None:
     assert sorted(match_annotations([nobody("a.jpg")], members).people) == members[:2]
     assert sorted(match_annotations([nobody("bounding_box_train/a.jpg"), nobody("b.jpg")], members).people) == members[1:]
     assert sorted(match_annotations([nobody("bounding_box_test/a")], members).people) == members[:1]
+    assert sorted(match_annotations([nobody("/home/me/images/a.jpg")], members).people) == members[:2]
+    assert sorted(match_annotations([nobody("D:\\market\\bounding_box_train\\a.jpg")], members).people) == members[1:2]
+    assert match_annotations([nobody("query/a.jpg")], members).absent == ["query/a.jpg"]
     assert match_annotations([nobody("c.jpg"), nobody("a.jpg")], members).absent == ["c.jpg"]
     with pytest.raises(PoseGANError, match="annotated twice, as a.jpg and as bounding_box_test/a.jpg"):
         match_annotations([nobody("a.jpg"), nobody("bounding_box_test/a.jpg")], members)
@@ -278,6 +289,8 @@ def test_a_damaged_list_of_pairs_is_named_with_its_place(tmp_path: Path, content
         read_pair_csv(tmp_path / "a.csv")
     with pytest.raises(PoseGANError, match="no such file"):
         read_pair_csv(tmp_path / "b.csv")
+    with pytest.raises(PoseGANError, match="could not be read"):
+        read_pair_csv(tmp_path)
 
 
 def test_the_exchange_is_listed_under_its_own_heading() -> None:

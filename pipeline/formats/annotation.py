@@ -15,6 +15,7 @@ from posegan.errors import PoseGANError
 from posegan.skeleton import JOINT_COUNT
 
 Keypoints = npt.NDArray[np.float32]
+LARGEST = 1e6  # a number beyond it, in pixels or confidence, is damage
 
 
 class Annotation(NamedTuple):
@@ -42,12 +43,14 @@ def read_text(path: Path) -> str:
     """A text file's content; a byte order mark is dropped.
 
     Raises:
-        PoseGANError: no such file, or not UTF-8.
+        PoseGANError: no such file, no file at all, or not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file; check the path") from None
+    except OSError as error:
+        raise PoseGANError(f"{path}: could not be read ({error.strerror}); check the path") from None
     except UnicodeDecodeError as error:
         raise PoseGANError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
@@ -58,14 +61,16 @@ def read_json(path: Path) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise damaged(path, f"line {error.lineno}", f"not JSON ({error.msg} at column {error.colno})") from None
+    except RecursionError:
+        raise damaged(path, "top level", "lists within lists without end") from None
 
 
 def triples(values: object, count: int) -> Keypoints | None:
     """A flat list `x, y, confidence, x, ...` as `(count, 3)` float32, confidence at most 1; None when it is none."""
-    if not isinstance(values, list) or len(values) != 3 * count or not all(_is_number(value) for value in values):
+    if not isinstance(values, list) or len(values) != 3 * count or not all(map(is_number, values)):
         return None
     points = np.array(values, np.float32).reshape(count, 3)
-    if not np.isfinite(points).all() or (points[:, 2] < 0).any():
+    if (points[:, 2] < 0).any():
         return None
     points[:, 2] = np.minimum(points[:, 2], 1)
     points[points[:, 2] == 0] = 0
@@ -92,5 +97,6 @@ def largest(people: Sequence[Keypoints]) -> int:
     return areas.index(max(areas))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_number(value: object) -> bool:
+    """Whether a value from a file is a number that a joint, a box or a score can have."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST  # not so for nan

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.formats.annotation import Annotation, Keypoints, damaged, extent, flat, nobody, read_json, triples
+from pipeline.formats.annotation import Annotation, Keypoints, damaged, extent, flat, is_number, nobody, read_json, triples
 from posegan.skeleton import COCO_JOINTS, JOINTS, from_coco
 
 _SKELETON = (
@@ -105,9 +105,9 @@ def _people(path: Path, where: str, entry: dict[str, Any]) -> list[_Person]:
     if points is None:
         raise damaged(path, where, f"keypoints: expected {len(COCO_JOINTS)} times x, y, visibility or confidence (0 or more)")
     score, box = entry.get("score"), entry.get("bbox")
-    if score is not None and not isinstance(score, int | float):
+    if score is not None and not is_number(score):
         raise damaged(path, where, f"score: expected a number, got {score!r}")
-    if box is not None and not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)):
+    if box is not None and not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
         raise damaged(path, where, f"bbox: expected x, y, width, height, got {box!r}")
     joints = from_coco(points)
     _, _, width, height = extent(joints) if box is None else box
@@ -120,7 +120,7 @@ def _annotation(name: str, people: list[_Person]) -> Annotation:
     scores = [person.score for person in people if person.score is not None]
     if len(scores) == len(people):
         chosen = people[scores.index(max(scores))]
-        return Annotation(name, chosen.keypoints, min(max(scores), 1.0))
+        return Annotation(name, chosen.keypoints, min(max(*scores, 0.0), 1.0))
     areas = [person.area for person in people]
     chosen = people[areas.index(max(areas))]
     return Annotation(name, chosen.keypoints, 1.0)

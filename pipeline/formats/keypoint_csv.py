@@ -4,13 +4,12 @@ Its precision is what stands in it: whole pixels when written here, no confidenc
 image is written at its edge, because below 0 would read as missing.
 """
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.formats.annotation import Annotation, Keypoints, damaged, nobody, read_text
+from pipeline.formats.annotation import Annotation, Keypoints, damaged, is_number, nobody, read_text
 from posegan.skeleton import JOINT_COUNT
 
 HEADER = "name:keypoints_y:keypoints_x"
@@ -62,7 +61,7 @@ def _numbers(path: Path, number: int, text: str) -> list[float]:
         values = [float(value) for value in text.removeprefix("[").removesuffix("]").split(",")]
     except ValueError:
         values = []
-    if not (text.startswith("[") and text.endswith("]")) or len(values) != JOINT_COUNT or not all(map(math.isfinite, values)):
+    if not (text.startswith("[") and text.endswith("]")) or len(values) != JOINT_COUNT or not all(map(is_number, values)):
         raise damaged(path, f"line {number}", f"expected a list of {JOINT_COUNT} numbers, got {text[:60]!r}")
     return values
 

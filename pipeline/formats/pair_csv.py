@@ -29,8 +29,10 @@ def read_pair_csv(path: Path) -> list[ListedPair]:
             return _rows(path, file)
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file; check the path") from None
-    except UnicodeDecodeError as error:
-        raise PoseGANError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise PoseGANError(f"{path}: could not be read ({error.strerror}); check the path") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PoseGANError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from None
 
 
 def write_pair_csv(path: Path, pairs: Iterable[tuple[str, str]]) -> None:

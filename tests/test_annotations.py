@@ -96,6 +96,22 @@ def test_openpose_knows_two_bodies_and_the_middle_of_the_hips(tmp_path: Path) ->
     assert not body[19:].any()
 
 
+BODY_25 = (
+    "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist MidHip RHip RKnee RAnkle LHip LKnee LAnkle REye LEye REar LEar "
+    "LBigToe LSmallToe LHeel RBigToe RSmallToe RHeel"
+).split()  # as OpenPose's documentation numbers them
+
+
+def test_openpose_joints_are_ours_by_name(tmp_path: Path) -> None:
+    values = [value for joint in range(25) for value in (joint, joint, 1)]
+    (tmp_path / "x_keypoints.json").write_text(json.dumps({"people": [{"pose_keypoints_2d": values}]}))
+    places = read_openpose(tmp_path)[0].keypoints[:, 0].astype(int)
+    long = {"R": "right_", "L": "left_"}
+    for place, joint in zip(places, JOINTS, strict=True):
+        name = BODY_25[place]
+        assert joint == (name.lower() if name in ("Nose", "Neck") else long[name[0]] + name[1:].lower())
+
+
 def coco_person(image: int | str, scale: float, **more: object) -> dict[str, object]:
     points = [value for joint in range(17) for value in (joint * scale, joint * scale, 2)]
     return {"image_id": image, "keypoints": points, "category_id": 1, **more}

@@ -97,9 +97,9 @@ def test_openpose_knows_two_bodies_and_the_middle_of_the_hips(tmp_path: Path) ->
 
 
 BODY_25 = (
-    "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist MidHip RHip RKnee RAnkle LHip LKnee LAnkle REye LEye REar LEar "
-    "LBigToe LSmallToe LHeel RBigToe RSmallToe RHeel"
-).split()  # as OpenPose's documentation numbers them
+    "Nose", "Neck", "RShoulder", "RElbow", "RWrist", "LShoulder", "LElbow", "LWrist", "MidHip", "RHip", "RKnee", "RAnkle", "LHip",
+    "LKnee", "LAnkle", "REye", "LEye", "REar", "LEar", "LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel",
+)  # fmt: skip
 
 
 def test_openpose_joints_are_ours_by_name(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def config_of(weights: Path, **changes: object) -> PoseConfig:
         "sha256": sha256_of(weights) if weights.is_file() else "",
         "image_size": 64,
         "batch_size": 3,
+        "source": "detector",
+        "annotations": [],
         "person_confidence": 0.0,
         "joint_confidence": 0.5,
         "device": "cpu",

@@ -4,14 +4,13 @@ A command's module is imported only when it runs, so that `python -m pipeline sh
 training code or the pose detector.
 """
 
-import ctypes
 import importlib
 import os
 import signal
-import sys
 
 import click
 
+from pipeline.processes import die_with_parent
 from posegan.cli import ProgramGroup
 
 STAGES = {
@@ -27,7 +26,6 @@ EXCHANGE = {
     "export-keypoints": "Write a table of keypoints as CSV, COCO or OpenPose.",
     "export-pairs": "Write the pairs of a split as a CSV.",
 }
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class StageGroup(ProgramGroup):
@@ -69,8 +67,8 @@ def die_with_dvc() -> None:
     Otherwise a killed `dvc repro` leaves the stage running, to write over the next run's outputs. Started by
     hand, a stage may outlive its shell (nohup), so nothing is asked there.
     """
-    if sys.platform == "linux" and "DVC_STAGE" in os.environ:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if "DVC_STAGE" in os.environ:
+        die_with_parent(signal.SIGTERM)
 
 
 def main() -> None:

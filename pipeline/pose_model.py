@@ -11,7 +11,6 @@ import math
 import os
 import shutil
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ import yaml
 from PIL import Image
 
 from pipeline.drawing.scene import Camera, draw_camera
+from pipeline.processes import all_cores
 from pipeline.synthetic import HEIGHT, WIDTH, Drawing, Identity, draw_identity, draw_people, draw_placement
 from posegan.config import PoseConfig
 from posegan.files import atomic_path, sha256_of
@@ -102,7 +102,7 @@ def write_drawings(folder: Path, count: int, seed: int, stream: int, name: str) 
     (folder / "images" / name).mkdir(parents=True)
     (folder / "labels" / name).mkdir(parents=True)
     blocks = [(folder, name, seed, stream, start, min(_BLOCK, count - start)) for start in range(0, count, _BLOCK)]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with all_cores() as pool:
         for _ in pool.map(_write_block, blocks):
             pass
 

@@ -42,8 +42,9 @@ from posegan.stream import ShardIndex, TrainStream
 HEIGHT, WIDTH, BATCH = 128, 64, 64
 SIZE = ImageConfig(height=HEIGHT, width=WIDTH)
 RULES = PairConfig(
-    cameras="any", minimum_joints=4, minimum_person_confidence=0.0, maximum_pairs_per_identity=0, validation_identities=0.0, seed=0
-)
+    require_torso=True, minimum_joints=4, minimum_joint_confidence=0.0, minimum_person_confidence=0.0, minimum_person_height=0.0,
+    cameras="any", minimum_pose_difference=0.0, maximum_pairs_per_identity=0, validation_identities=0.0, test_pairs="", seed=0,
+)  # fmt: skip
 
 
 class Material(NamedTuple):

@@ -71,6 +71,13 @@ def plain_nearest_neighbour(generated: Tensor, target: Tensor, window: int) -> T
     return (torch.stack(shifts) - generated).abs().sum(dim=2).amin(dim=0).mean()
 
 
+def plain_discriminator(discriminator: Discriminator, pair: Pair, image: Tensor) -> Tensor:
+    """All 42 channels through the first convolution for every image that is judged."""
+    condition = discriminator.condition(pair.source, pair.source_keypoints, pair.target_keypoints)
+    logits: Tensor = discriminator.blocks(discriminator.first(torch.cat((condition, image), dim=1)))
+    return logits
+
+
 class Players:
     """Networks, optimisers and losses of one contestant; both start from the same weights."""
 
@@ -97,12 +104,12 @@ def plain_step(players: Players, pair: Pair) -> Tensor:
         stack.enter_context(patch("posegan.networks.warp_features", plain_warp))
         stack.enter_context(patch("posegan.losses.nearest_neighbour_loss", plain_nearest_neighbour))
         image = players.generator(*rest, pair.target_keypoints).image
-        real = discriminator(*rest, pair.target, pair.target_keypoints)
+        real = plain_discriminator(discriminator, pair, pair.target)
         players.discriminator_optimiser.zero_grad()
-        discriminator_loss(real, discriminator(*rest, image, pair.target_keypoints)).backward()
+        discriminator_loss(real, plain_discriminator(discriminator, pair, image)).backward()
         players.discriminator_optimiser.step()
         output = players.generator(*rest, pair.target_keypoints)
-        terms: dict[str, Tensor] = players.losses(output, pair.target, discriminator(*rest, output.image, pair.target_keypoints))
+        terms: dict[str, Tensor] = players.losses(output, pair.target, plain_discriminator(discriminator, pair, output.image))
         players.generator_optimiser.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         players.generator_optimiser.step()

@@ -1,17 +1,16 @@
-"""`python -m pipeline`: the stages in the order in which they run, each a subcommand.
+"""`python -m pipeline`: the stages in the order in which they run, and the exchange with other programs, each a subcommand.
 
-A stage's module is imported only when that stage runs, so that `python -m pipeline shard` never loads the
+A command's module is imported only when it runs, so that `python -m pipeline shard` never loads the
 training code or the pose detector.
 """
 
-import ctypes
 import importlib
 import os
 import signal
-import sys
 
 import click
 
+from pipeline.processes import die_with_parent
 from posegan.cli import ProgramGroup
 
 STAGES = {
@@ -22,27 +21,33 @@ STAGES = {
     "train": "Train the generator and the discriminator; resumes where it was stopped.",
     "evaluate": "Judge the generator on held-out pairs and write the report.",
 }
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+EXCHANGE = {
+    "import-keypoints": "Turn annotations from elsewhere (CSV, COCO, OpenPose) into a table of keypoints.",
+    "export-keypoints": "Write a table of keypoints as CSV, COCO or OpenPose.",
+    "export-pairs": "Write the pairs of a split as a CSV.",
+}
 
 
 class StageGroup(ProgramGroup):
-    """The stages, imported on demand."""
+    """The stages and the exchange, imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The stages in the order in which they run."""
-        return list(STAGES)
+        """The stages in the order in which they run, then the exchange."""
+        return [*STAGES, *EXCHANGE]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a stage, from the module of its name."""
-        if cmd_name not in STAGES:
+        """A stage's command from the module of its name, any other from `pipeline.exchange`."""
+        if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = getattr(importlib.import_module(f"pipeline.{cmd_name}"), cmd_name)
+        module = cmd_name if cmd_name in STAGES else "exchange"
+        command: click.Command = getattr(importlib.import_module(f"pipeline.{module}"), cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the stages without importing them."""
-        with formatter.section("Stages, in order"):
-            formatter.write_dl(list(STAGES.items()))
+        """List the commands without importing them."""
+        for heading, commands in (("Stages, in order", STAGES), ("Keypoints and pairs, to and from other programs", EXCHANGE)):
+            with formatter.section(heading):
+                formatter.write_dl(list(commands.items()))
 
 
 @click.group(cls=StageGroup, invoke_without_command=True)
@@ -62,8 +67,8 @@ def die_with_dvc() -> None:
     Otherwise a killed `dvc repro` leaves the stage running, to write over the next run's outputs. Started by
     hand, a stage may outlive its shell (nohup), so nothing is asked there.
     """
-    if sys.platform == "linux" and "DVC_STAGE" in os.environ:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if "DVC_STAGE" in os.environ:
+        die_with_parent(signal.SIGTERM)
 
 
 def main() -> None:

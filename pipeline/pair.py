@@ -1,29 +1,47 @@
-"""Stage pair: which image becomes which, decided from keypoints.parquet alone.
+"""Stage pair: which image becomes which, decided from keypoints.parquet and, for the test split, perhaps a list.
 
 The rule of the Deformable GAN's authors: drop distractors and junk, keep images that show both shoulders and
-both hips, pair every image of an identity with every other one, in both directions.
+both hips, pair every image of an identity with every other one, in both directions. Pairs are made and written block
+by block, so that memory grows with the images and not with the pairs.
 
-Legend: N images, M pairs.
+Legend: N kept images, M pairs.
 """
 
 import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute
 
-from pipeline.market1501 import DISTRACTOR, JUNK
-from pipeline.tables import PAIRS_SCHEMA, Keypoints, read_keypoints, write_table
+from pipeline.formats.pair_csv import ListedPair, read_pair_csv
+from pipeline.listed_pairs import ABSENT, listed_rows, listed_table
+from pipeline.pair_rules import (
+    KEPT,
+    REASONS,
+    Bools,
+    Ints,
+    Joints,
+    count_reasons,
+    first_reasons,
+    obey_camera_rule,
+    ordered_pairs,
+    pose_differences,
+    under_cap,
+    validation_identities,
+)
+from pipeline.tables import PAIRS_SCHEMA, Keypoints, read_keypoints, write_blocks
 from posegan.config import PairConfig, load_params
 from posegan.errors import PoseGANError
-from posegan.skeleton import TORSO
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+BLOCK_PAIRS = 131_072
+SPLITS = ("train", "val", "test")
+REJECTIONS = ("camera_rule", "similar_pose", "over_cap")
 
 
 class Pairs(NamedTuple):
@@ -33,124 +51,136 @@ class Pairs(NamedTuple):
     counts: dict[str, int]
 
 
-def make_pairs(keypoints: Keypoints, config: PairConfig) -> Pairs:
-    """Pair the usable images of each identity.
+class Images(NamedTuple):
+    """The N kept images, group by group; a group is one identity in one folder, its images sorted by name."""
 
-    Counts: `images` = the rejections by their first reason + `kept`; `candidate_pairs` = `camera_rule` +
-    `over_cap` + `pairs`; `without_partner` of the kept images belong to an identity with no other kept image.
+    names: pa.Array
+    identity: Ints
+    camera: Ints
+    group: Ints  # 0, 0, 0, 1, 1, ...
+    split: Ints  # position in SPLITS
+    row: Ints  # in the table of keypoints
+    joints: Joints  # (rows of that table, K, 3)
+
+
+def make_pairs(keypoints: Keypoints, config: PairConfig, listed: Sequence[ListedPair] | None = None) -> Pairs:
+    """All of `pair_blocks` as one table, with its counts; for data whose pairs fit into memory."""
+    counts: dict[str, int] = {}
+    blocks = list(pair_blocks(keypoints, config, counts, listed))
+    return Pairs(pa.concat_tables(blocks) if blocks else PAIRS_SCHEMA.empty_table(), counts)
+
+
+def pair_blocks(
+    keypoints: Keypoints,
+    config: PairConfig,
+    counts: dict[str, int],
+    listed: Sequence[ListedPair] | None = None,
+    block_pairs: int = BLOCK_PAIRS,
+) -> Iterator[pa.Table]:
+    """Pair the kept images of each identity, about `block_pairs` pairs at a time; a block holds whole identities.
+
+    With `listed`, the rule makes the train and val pairs only, and the listed ones follow as test pairs: those whose two
+    images are kept, in the list's order, duplicates included. The filters of pairs do not apply to them.
+
+    Fills `counts`, complete after the last block: `images` = the rejections by their first reason + `kept`;
+    `candidate_pairs` + `listed_pairs` = `camera_rule` + `similar_pose` + `over_cap` + the listed ones' rejections
+    (`listed_absent`, `listed_torso_missing`, ...: the first of the source's, then the target's) + `pairs`;
+    `without_partner` of the kept images belong to an identity with no other kept image.
+
+    Raises:
+        PoseGANError: a listed pair shows two identities or one image twice.
     """
-    kept, image_counts = usable_images(keypoints, config)
+    reasons = first_reasons(keypoints, config)
+    counts.update(count_reasons(reasons))
+    images = _group_images(keypoints, reasons == KEPT, config)
+    sizes = np.bincount(images.group)
+    made = Counter({"without_partner": int((sizes == 1).sum()), "candidate_pairs": 0} | dict.fromkeys(REJECTIONS, 0))
+    splits = np.zeros(len(SPLITS), dtype=np.int64)
+    ends = np.cumsum(sizes)
+    for first, stop in _group_ranges(sizes * (sizes - 1), block_pairs):
+        block = _rule_pairs(images, slice(ends[first] - sizes[first], ends[stop - 1]), config, listed is not None, made)
+        splits += np.bincount(images.split[block[0]], minlength=len(SPLITS))
+        if len(block[0]):
+            yield _rule_table(images, *block)
+    if listed is not None:
+        rows, listed_counts = listed_rows(keypoints, reasons, listed)
+        made.update(listed_counts)
+        splits += np.array([0, 0, len(rows)])
+        for start in range(0, len(rows), block_pairs):
+            yield listed_table(keypoints.table, rows[start : start + block_pairs])
+    counts.update({**made, "pairs": int(splits.sum()), **{f"{name}_pairs": int(n) for name, n in zip(SPLITS, splits, strict=True)}})
+    check_counts(counts)
+
+
+def check_counts(counts: dict[str, int]) -> None:
+    """Raise `RuntimeError` unless every image and every pair went somewhere."""
+    if counts["images"] != sum(counts[reason] for reason in (*REASONS, "kept")):
+        raise RuntimeError(f"images do not add up: {counts}")
+    lost = sum(counts.get(f"listed_{reason}", 0) for reason in (ABSENT, *REASONS)) + sum(counts[reason] for reason in REJECTIONS)
+    if counts["candidate_pairs"] + counts.get("listed_pairs", 0) != lost + counts["pairs"]:
+        raise RuntimeError(f"pairs do not add up: {counts}")
+
+
+def _group_images(keypoints: Keypoints, kept: Bools, config: PairConfig) -> Images:
+    """The kept images sorted by name, but each group together, at the place of its first image."""
     table = keypoints.table
     rows = np.flatnonzero(kept)
-    rows = rows[np.argsort(table["image"].take(pa.array(rows)).to_numpy(), kind="stable")]
-    # Train and test identities are numbered disjointly in Market-1501; grouping by both keeps other data honest too.
-    is_train = compute.equal(table["split"], "train").to_numpy()[rows]
-    identity, camera = (table["identity"].to_numpy()[rows].astype(np.int64), table["camera"].to_numpy()[rows])
-    source, target, singles = ordered_pairs(identity * 2 + is_train)
-    candidates = len(source)
-    chosen = _camera_rule(camera[source], camera[target], config.cameras)
-    source, target = source[chosen], target[chosen]
-    capped = _capped(identity[source] * 2 + is_train[source], config.maximum_pairs_per_identity, config.seed)
-    off_camera, over_cap = candidates - len(source), int((~capped).sum())
-    source, target = source[capped], target[capped]
-    order = np.lexsort((target, source))
-    source, target = source[order], target[order]
-    held_out = validation_identities(np.unique(identity[is_train]), config)
-    split = np.where(is_train[source], np.where(np.isin(identity[source], held_out), "val", "train"), "test")
     names = table["image"].combine_chunks().take(pa.array(rows))
-    columns = [
-        names.take(pa.array(source)),
-        names.take(pa.array(target)),
-        pa.array(identity[source].astype(np.int32)),
-        pa.array(split.astype(object), pa.string()),
-    ]
-    pair_counts = {"without_partner": singles, "candidate_pairs": candidates, "camera_rule": off_camera, "over_cap": over_cap}
-    split_counts = {f"{name}_pairs": int((split == name).sum()) for name in ("train", "val", "test")}
-    counts = {**image_counts, **pair_counts, "pairs": len(source), **split_counts}
-    _check(counts)
-    return Pairs(pa.table(columns, schema=PAIRS_SCHEMA), counts)
+    by_name = compute.array_sort_indices(names).to_numpy()
+    rows = rows[by_name]
+    is_train = compute.equal(table["split"], "train").to_numpy()[rows]
+    identity, camera = (table[name].to_numpy()[rows].astype(np.int64) for name in ("identity", "camera"))
+    # Train and test identities are numbered disjointly in Market-1501; grouping by both keeps other data honest too.
+    _, first, group = np.unique(identity * 2 + is_train, return_index=True, return_inverse=True)
+    group = np.argsort(np.argsort(first))[group]
+    order = np.argsort(group, kind="stable")
+    held_out = validation_identities(np.unique(identity[is_train]), config)
+    split = np.where(is_train, np.isin(identity, held_out).astype(np.int64), 2)
+    arrays = (identity[order], camera[order], group[order], split[order], rows[order], keypoints.joints)
+    return Images(names.take(pa.array(by_name[order])), *arrays)
 
 
-def usable_images(keypoints: Keypoints, config: PairConfig) -> tuple[Bools, dict[str, int]]:
-    """Which of the N images may be paired (N,), and the count of each first reason not to."""
-    table, joints = keypoints
-    visible = joints[..., 2] > 0
-    status, split = table["status"], table["split"]
-    identity = table["identity"].fill_null(JUNK).to_numpy()
-    reasons = {
-        "query": compute.equal(split, "query").to_numpy(),  # the test identities once more
-        **{name: compute.equal(status, name).to_numpy() for name in ("bad_name", "unreadable", "no_person")},
-        "junk": identity == JUNK,
-        "distractor": identity == DISTRACTOR,
-        "low_person_confidence": table["person_confidence"].fill_null(0).to_numpy() < np.float32(config.minimum_person_confidence),
-        "torso_missing": ~visible[:, TORSO].all(axis=1),
-        "few_joints": visible.sum(axis=1) < config.minimum_joints,
-    }
-    kept = np.ones(table.num_rows, dtype=bool)
-    counts = {"images": table.num_rows}
-    for reason, applies in reasons.items():
-        counts[reason] = int((kept & applies).sum())
-        kept &= ~applies
-    return kept, {**counts, "kept": int(kept.sum())}
+def _group_ranges(pairs: Ints, block_pairs: int) -> Iterator[tuple[int, int]]:
+    """First and one past the last of consecutive groups that have about `block_pairs` of the groups' `pairs` together."""
+    block = (np.cumsum(pairs) - pairs) // block_pairs
+    return pairwise([*np.flatnonzero(np.diff(block, prepend=-1)).tolist(), len(pairs)])
 
 
-def ordered_pairs(groups: Ints) -> tuple[Ints, Ints, int]:
-    """All ordered pairs of distinct positions within equal values of `groups` (N,): sources (M,), targets (M,), loners.
-
-    Pair k of a group of z is (k div (z - 1), k mod (z - 1)), the target skipping over the source.
-    """
-    order = np.argsort(groups, kind="stable")
-    _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
-    pairs = sizes * (sizes - 1)
-    start, size = np.repeat(starts, pairs), np.repeat(sizes, pairs)
-    number = np.arange(pairs.sum()) - np.repeat(np.cumsum(pairs) - pairs, pairs)
-    source = number // (size - 1)
-    target = number % (size - 1)
-    target += target >= source
-    return order[start + source], order[start + target], int((sizes == 1).sum())
-
-
-def validation_identities(identities: Ints, config: PairConfig) -> Ints:
-    """The train identities that are held out: a seeded share, at least one when the share is not 0, never all."""
-    share = config.validation_identities
-    count = min(max(1, round(share * len(identities))), len(identities) - 1) if share > 0 and len(identities) else 0
-    return np.sort(np.random.default_rng(config.seed).permutation(identities)[:count])
+def _rule_pairs(images: Images, rows: slice, config: PairConfig, test_is_listed: bool, made: Counter[str]) -> tuple[Ints, Ints]:
+    """Sources and targets (M,), (M,) of the groups in `rows` that pass every filter; the others are counted."""
+    source, target, _ = ordered_pairs(images.group[rows])
+    source, target = source + rows.start, target + rows.start
+    if test_is_listed:
+        by_rule = images.split[source] != SPLITS.index("test")
+        source, target = source[by_rule], target[by_rule]
+    made["candidate_pairs"] += len(source)
+    for name in REJECTIONS:
+        passed = _passed(name, images, source, target, config)
+        made[name] += int((~passed).sum())
+        source, target = source[passed], target[passed]
+    return source, target
 
 
-def _camera_rule(source: Ints, target: Ints, rule: str) -> Bools:
-    if rule == "any":
+def _passed(name: str, images: Images, source: Ints, target: Ints, config: PairConfig) -> Bools:
+    if name == "camera_rule":
+        return obey_camera_rule(images.camera[source], images.camera[target], config.cameras)
+    if name == "over_cap":
+        is_train = images.split[source] != SPLITS.index("test")
+        return under_cap(images.identity[source] * 2 + is_train, config.maximum_pairs_per_identity, config.seed)
+    if config.minimum_pose_difference == 0:
         return np.ones(len(source), dtype=bool)
-    return np.equal(source, target) if rule == "same" else np.not_equal(source, target)
+    poses = (images.joints[images.row[image]] for image in (source, target))
+    return np.greater_equal(pose_differences(*poses), config.minimum_pose_difference)
 
 
-def _capped(groups: Ints, maximum: int, seed: int) -> Bools:
-    """Keep at most `maximum` (0: all) members of each group, drawn by `seed`."""
-    if maximum == 0 or not len(groups):
-        return np.ones(len(groups), dtype=bool)
-    order = np.lexsort((np.random.default_rng(seed).random(len(groups)), groups))
-    _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
-    rank = np.empty(len(groups), dtype=np.int64)
-    rank[order] = np.arange(len(groups)) - np.repeat(starts, sizes)
-    return np.less(rank, maximum)
-
-
-def _check(counts: dict[str, int]) -> None:
-    reasons = (
-        "query",
-        "bad_name",
-        "unreadable",
-        "no_person",
-        "junk",
-        "distractor",
-        "low_person_confidence",
-        "torso_missing",
-        "few_joints",
-        "kept",
-    )
-    if counts["images"] != sum(counts[reason] for reason in reasons):
-        raise RuntimeError(f"images do not add up: {counts}")
-    if counts["candidate_pairs"] != counts["camera_rule"] + counts["over_cap"] + counts["pairs"]:
-        raise RuntimeError(f"pairs do not add up: {counts}")
+def _rule_table(images: Images, source: Ints, target: Ints) -> pa.Table:
+    columns = [
+        images.names.take(pa.array(source)),
+        images.names.take(pa.array(target)),
+        pa.array(images.identity[source].astype(np.int32)),
+        pa.array(SPLITS).take(pa.array(images.split[source])),
+    ]
+    return pa.table(columns, schema=PAIRS_SCHEMA)
 
 
 @click.command()
@@ -169,18 +199,39 @@ def pair(params_path: Path, keypoints: Path, out: Path) -> None:
     """Choose the (source, target) pairs of each identity (parameters: pair).
 
     Drops distractors, images without both shoulders and hips, and whatever the parameters exclude; pairs the
-    rest within each identity; holds a share of the train identities out for validation.
+    rest within each identity; holds a share of the train identities out for validation. The test pairs may be
+    listed in a file instead (pair.test_pairs).
     """
     started = time.monotonic()
     config = load_params(params_path).pair
-    pairs = make_pairs(read_keypoints(keypoints), config)
-    if not pairs.counts["train_pairs"]:
-        raise PoseGANError(f"{keypoints}: no training pair is left ({_summary(pairs.counts)}); loosen pair.* in {params_path}")
-    write_table(out, pairs.table, pairs.counts)
-    click.echo(f"pair: {_summary(pairs.counts)}; {time.monotonic() - started:.1f} s")
+    counts = write_pairs(out, keypoints, config, params_path)
+    click.echo(f"pair: {_summary(counts)}; {time.monotonic() - started:.1f} s")
+
+
+def write_pairs(out: Path, keypoints: Path, config: PairConfig, params_path: Path) -> dict[str, int]:
+    """Write pairs.parquet and give its counts.
+
+    Raises:
+        PoseGANError: the table or the list cannot be used, or no train pair, or no listed one, is left; nothing is written then.
+    """
+    listed = read_pair_csv(Path(config.test_pairs)) if config.test_pairs else None
+    counts: dict[str, int] = {}
+
+    def blocks() -> Iterator[pa.Table]:
+        yield from pair_blocks(read_keypoints(keypoints), config, counts, listed)
+        if not counts["train_pairs"]:
+            raise PoseGANError(f"{keypoints}: no training pair is left ({_summary(counts)}); loosen pair.* in {params_path}")
+        if listed is not None and not counts["test_pairs"]:
+            raise PoseGANError(f"{config.test_pairs}: none of its pairs can be used ({_summary(counts)}); list pairs of {keypoints}")
+
+    write_blocks(out, PAIRS_SCHEMA, blocks(), counts)
+    return counts
 
 
 def _summary(counts: dict[str, int]) -> str:
-    images = ", ".join(f"{counts[name]:,} {name}" for name in list(counts)[1 : list(counts).index("without_partner") + 1] if counts[name])
-    pairs = ", ".join(f"{counts[name]:,} {name}" for name in ("camera_rule", "over_cap", "train_pairs", "val_pairs", "test_pairs"))
-    return f"{counts['images']:,} images in: {images}; {counts['candidate_pairs']:,} pairs possible: {pairs}"
+    named = list(counts)
+    kept = named.index("without_partner")
+    images = ", ".join(f"{counts[name]:,} {name}" for name in named[1 : kept + 1] if counts[name])
+    pairs = ", ".join(f"{counts[name]:,} {name}" for name in (*REJECTIONS, *(f"{split}_pairs" for split in SPLITS)))
+    listed = ", ".join(f"{counts[name]:,} {name}" for name in named if name.startswith("listed_"))
+    return f"{counts['images']:,} images in: {images}; {counts['candidate_pairs']:,} pairs possible: {pairs}" + (listed and f"; {listed}")

@@ -6,11 +6,11 @@ occluders, cut-off bodies, vivid colours, grey pictures and strong blur, so that
 something on photographs too. For photographs an official model is the better choice all the same.
 """
 
+import contextlib
 import math
 import os
 import shutil
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ import yaml
 from PIL import Image
 
 from pipeline.drawing.scene import Camera, draw_camera
+from pipeline.processes import all_cores
 from pipeline.synthetic import HEIGHT, WIDTH, Drawing, Identity, draw_identity, draw_people, draw_placement
 from posegan.config import PoseConfig
 from posegan.files import atomic_path, sha256_of
@@ -101,7 +102,7 @@ def write_drawings(folder: Path, count: int, seed: int, stream: int, name: str) 
     (folder / "images" / name).mkdir(parents=True)
     (folder / "labels" / name).mkdir(parents=True)
     blocks = [(folder, name, seed, stream, start, min(_BLOCK, count - start)) for start in range(0, count, _BLOCK)]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with all_cores() as pool:
         for _ in pool.map(_write_block, blocks):
             pass
 
@@ -166,15 +167,16 @@ def train_detector(folder: Path, phase: Phase, seed: int, start: Path | None) ->
             }
         )
     )
-    model = yolo(str(start or "yolo11n-pose.yaml"))
+    model = yolo(str(start.absolute() if start else "yolo11n-pose.yaml"))
     model.add_callback("on_train_start", _use_all_cores)
-    model.train(
-        trainer=CropTrainer, data=str(data), project=str(folder / "runs"), name="run", epochs=phase.epochs, seed=seed,
-        imgsz=phase.image_size, batch=64, nbs=64, optimizer="AdamW", lr0=phase.learning_rate, lrf=0.02, cos_lr=True, warmup_epochs=0.5,
-        weight_decay=0.01, pose=20.0, mosaic=0.0, close_mosaic=0, degrees=6.0, translate=0.06, scale=0.2, erasing=0.0,
-        fliplr=0.5, hsv_h=0.03, hsv_s=0.5, hsv_v=0.4,
-        cache="ram", workers=1, device="cpu", amp=False, plots=False, val=False, deterministic=True,
-    )  # fmt: skip
+    with contextlib.chdir(folder):  # ultralytics logs through dvclive, which would change this project's dvc.yaml
+        model.train(
+            trainer=CropTrainer, data=str(data), project=str(folder / "runs"), name="run", epochs=phase.epochs, seed=seed,
+            imgsz=phase.image_size, batch=64, nbs=64, optimizer="AdamW", lr0=phase.learning_rate, lrf=0.02, cos_lr=True, warmup_epochs=0.5,
+            weight_decay=0.01, pose=20.0, mosaic=0.0, close_mosaic=0, degrees=6.0, translate=0.06, scale=0.2, erasing=0.0,
+            fliplr=0.5, hsv_h=0.03, hsv_s=0.5, hsv_v=0.4,
+            cache="ram", workers=1, device="cpu", amp=False, plots=False, val=False, deterministic=True,
+        )  # fmt: skip
     return folder / "runs" / "run" / "weights" / "last.pt"
 
 
@@ -189,7 +191,7 @@ def accuracy_table(weights: Path, images: int, seed: int) -> str:
     from posegan.estimator import PoseEstimator
 
     config = PoseConfig(
-        weights=str(weights), sha256=sha256_of(weights), image_size=FINE.image_size, batch_size=64,
+        source="detector", annotations=[], weights=str(weights), sha256=sha256_of(weights), image_size=FINE.image_size, batch_size=64,
         person_confidence=0.25, joint_confidence=0.0, device="cpu",
     )  # fmt: skip
     estimator = PoseEstimator(config)

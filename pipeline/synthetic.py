@@ -10,6 +10,7 @@ import io
 import math
 import zipfile
 from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from pipeline.drawing.body import Build, draw_build, draw_posture
 from pipeline.drawing.figure import FOREGROUND, Placement, extent, joint_visibility, paint_figure, place_figure
 from pipeline.drawing.scene import Camera, backdrop, draw_camera, expose, occlude
 from pipeline.drawing.wardrobe import Outfit, draw_outfit
+from pipeline.processes import all_cores
 from posegan.config import SampleConfig
 from posegan.skeleton import JOINTS
 
@@ -32,6 +34,7 @@ EXACT_TABLE = "keypoints_exact.parquet"
 
 # First word of every seed: each kind of thing draws from its own stream.
 _CAMERA, _IDENTITY, _DISTRACTOR, _BROKEN = range(4)
+_IDENTITIES_A_TASK = 4  # of one process: about half a second
 
 
 class Identity(NamedTuple):
@@ -96,16 +99,18 @@ def write_sample(path: Path, config: SampleConfig, progress: bool) -> dict[str, 
 
     Returns the number of files of each kind.
     """
-    cameras = [draw_camera(_rng(config, _CAMERA, number)) for number in range(CAMERAS)]
+    cameras = _cameras(config)
     counts = {"train": 0, "test": 0, "query": 0, "distractors": 0, "broken": 0}
     members: dict[str, bytes] = {}
     exact: list[tuple[str, npt.NDArray[np.float32]]] = []
     total = config.train_identities + config.test_identities
-    for number in tqdm(range(1, total + 1), desc="drawing", unit="identity", disable=not progress):
-        for member, drawing in _draw_visits(config, cameras, number):
-            members[member] = drawing.jpeg
-            exact.append((member, drawing.joints))
-            counts[{"bounding_box_train": "train", "bounding_box_test": "test", "query": "query"}[member.split("/")[0]]] += 1
+    with all_cores() as pool:
+        drawn = pool.map(partial(_draw_visits, config), range(1, total + 1), chunksize=_IDENTITIES_A_TASK)
+        for drawings in tqdm(drawn, "drawing", total, unit="identity", disable=not progress):
+            for member, drawing in drawings:
+                members[member] = drawing.jpeg
+                exact.append((member, drawing.joints))
+                counts[{"bounding_box_train": "train", "bounding_box_test": "test", "query": "query"}[member.split("/")[0]]] += 1
     for member, jpeg in _draw_distractors(config, cameras):
         members[member] = jpeg
         counts["distractors"] += 1
@@ -117,9 +122,15 @@ def write_sample(path: Path, config: SampleConfig, progress: bool) -> dict[str, 
     return counts
 
 
-def _draw_visits(config: SampleConfig, cameras: list[Camera], number: int) -> Iterator[tuple[str, Drawing]]:
+@cache
+def _cameras(config: SampleConfig) -> list[Camera]:
+    return [draw_camera(_rng(config, _CAMERA, number)) for number in range(CAMERAS)]
+
+
+def _draw_visits(config: SampleConfig, number: int) -> list[tuple[str, Drawing]]:
     """All images of one identity: it passes two to four cameras, and keeps about its heading before each."""
-    rng = _rng(config, _IDENTITY, number)
+    rng, cameras = _rng(config, _IDENTITY, number), _cameras(config)
+    drawings: list[tuple[str, Drawing]] = []
     identity = draw_identity(rng)
     test = number > config.train_identities
     visited = rng.choice(len(cameras), size=int(rng.integers(2, 5)), replace=False)
@@ -129,11 +140,13 @@ def _draw_visits(config: SampleConfig, cameras: list[Camera], number: int) -> It
         visit = image % len(visited)
         drawing = _draw_visit(rng, identity, headings[visit], cameras[visited[visit]])
         folder = "bounding_box_test" if test else "bounding_box_train"
-        yield f"{folder}/{_name(number, int(visited[visit]), 100 + 25 * image + int(rng.integers(25)), 1)}", drawing
+        name = _name(number, int(visited[visit]), 100 + 25 * image + int(rng.integers(25)), 1)
+        drawings.append((f"{folder}/{name}", drawing))
     if test:  # a query image from each of two cameras
         for visit in range(2):
             drawing = _draw_visit(rng, identity, headings[visit], cameras[visited[visit]])
-            yield f"query/{_name(number, int(visited[visit]), 5000 + int(rng.integers(999)), 0)}", drawing
+            drawings.append((f"query/{_name(number, int(visited[visit]), 5000 + int(rng.integers(999)), 0)}", drawing))
+    return drawings
 
 
 def _draw_visit(rng: np.random.Generator, identity: Identity, heading: float, camera: Camera) -> Drawing:

@@ -5,7 +5,7 @@ the schema's metadata; `pandas.read_parquet` reads each into plain columns.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,10 +61,19 @@ INDEX_SCHEMA = pa.schema(
 
 
 class Keypoints(NamedTuple):
-    """keypoints.parquet in memory: the table, and its joints as (rows, 18, 3) float32 with confidence 0 = missing."""
+    """keypoints.parquet in memory: its joints as (rows, 18, 3) float32 with confidence 0 = missing, and its other columns."""
 
     table: pa.Table
     joints: npt.NDArray[np.float32]
+
+
+def write_blocks(path: Path, schema: pa.Schema, blocks: Iterable[pa.Table], counts: Mapping[str, int]) -> None:
+    """As `write_table`, from tables that come one after the other, each a row group; `counts` is read after the last."""
+    # Without Arrow's own copy of the schema, readers take its metadata from the footer, which is written last.
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd", store_schema=False) as writer:
+        for block in blocks:
+            writer.write_table(block)
+        writer.add_key_value_metadata({**(schema.metadata or {}), b"counts": json.dumps(dict(counts)).encode()})
 
 
 def write_table(path: Path, table: pa.Table, counts: Mapping[str, int] | None = None) -> None:
@@ -82,15 +91,23 @@ def read_keypoints(path: Path) -> Keypoints:
     Raises:
         PoseGANError: no such file, or not a table of this schema.
     """
-    table = _read(path, KEYPOINTS_SCHEMA, "pose")
-    columns = np.stack([table[name].to_numpy() for name in KEYPOINT_COLUMNS], axis=1)
-    joints = np.nan_to_num(columns.astype(np.float32), nan=0.0).reshape(-1, JOINT_COUNT, 3)
-    return Keypoints(table, joints)
+    with _open(path, KEYPOINTS_SCHEMA, "pose") as file:
+        joints = np.empty((file.metadata.num_rows, len(KEYPOINT_COLUMNS)), np.float32)
+        others, start = [], 0
+        for batch in file.iter_batches():  # the wide columns never stand in memory beside the joints
+            for number, name in enumerate(KEYPOINT_COLUMNS):
+                joints[start : start + batch.num_rows, number] = batch[name].to_numpy(zero_copy_only=False)
+            others.append(batch.drop_columns(KEYPOINT_COLUMNS))
+            start += batch.num_rows
+    np.nan_to_num(joints, copy=False, nan=0.0)  # null = missing
+    schema = pa.schema(list(KEYPOINTS_SCHEMA)[: -len(KEYPOINT_COLUMNS)], file.schema_arrow.metadata)
+    return Keypoints(pa.Table.from_batches(others, schema), joints.reshape(-1, JOINT_COUNT, 3))
 
 
 def read_pairs(path: Path) -> pa.Table:
     """Read pairs.parquet; errors as `read_keypoints`."""
-    return _read(path, PAIRS_SCHEMA, "pair")
+    with _open(path, PAIRS_SCHEMA, "pair") as file:
+        return file.read()
 
 
 def read_counts(table: pa.Table) -> dict[str, int]:
@@ -111,14 +128,15 @@ def joint_columns(joints: npt.NDArray[np.float32], known: npt.NDArray[np.bool_])
     return columns
 
 
-def _read(path: Path, schema: pa.Schema, stage: str) -> pa.Table:
+def _open(path: Path, schema: pa.Schema, stage: str) -> pq.ParquetFile:
     try:
-        table = pq.read_table(path)
+        file = pq.ParquetFile(path)
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file; run the {stage} stage first") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise PoseGANError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); run the {stage} stage again") from error
-    if not table.schema.equals(schema, check_metadata=False):
-        wrong = [field.name for field in schema if field not in list(table.schema)] or ["their order"]
+    if not file.schema_arrow.equals(schema, check_metadata=False):
+        file.close()
+        wrong = [field.name for field in schema if field not in list(file.schema_arrow)] or ["their order"]
         raise PoseGANError(f"{path}: columns missing or of another type: {', '.join(wrong[:5])}; run the {stage} stage again")
-    return table
+    return file

@@ -75,8 +75,13 @@ class DatasetConfig(Section):
 
 
 class PoseConfig(Section):
-    """The pose detector and what counts as found."""
+    """Where joints come from, and for the detector what counts as found.
 
+    annotations: files or folders of keypoints in any format that the pose stage reads, used when source is `annotations`.
+    """
+
+    source: Literal["detector", "annotations"]
+    annotations: list[Annotated[str, Field(min_length=1)]]
     weights: Annotated[str, Field(min_length=1)]
     sha256: Sha256
     image_size: Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
@@ -85,15 +90,29 @@ class PoseConfig(Section):
     joint_confidence: Fraction
     device: Device
 
+    @model_validator(mode="after")
+    def _needs_of_the_source(self) -> Self:
+        if self.source == "annotations" and not self.annotations:
+            raise ValueError("annotations: pose.source is 'annotations', which needs the path of at least one file or folder here")
+        return self
+
 
 class PairConfig(Section):
-    """Which images pair up, and which identities are held out for validation."""
+    """Which images pair up, and which identities are held out for validation; a filter of 0 lets all pass.
 
-    cameras: Literal["any", "same", "different"]
-    minimum_joints: Annotated[int, Field(ge=4, le=18)]
+    test_pairs: a CSV of pairs (`from,to`) that replaces the rule for the test split; empty: the rule.
+    """
+
+    require_torso: bool
+    minimum_joints: Annotated[int, Field(ge=1, le=18)]
+    minimum_joint_confidence: Fraction
     minimum_person_confidence: Fraction
+    minimum_person_height: Weight
+    cameras: Literal["any", "same", "different"]
+    minimum_pose_difference: Weight
     maximum_pairs_per_identity: Count
     validation_identities: Annotated[float, Field(ge=0, lt=1)]
+    test_pairs: str
     seed: Seed
 
 
@@ -146,6 +165,7 @@ class TrainConfig(Section):
     iterations: Positive
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    constant_rate: Fraction
     betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["float32", "bfloat16"]

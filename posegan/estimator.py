@@ -24,6 +24,7 @@ import torch
 from PIL import Image
 
 from posegan.config import PoseConfig
+from posegan.device import choose_device
 from posegan.errors import PoseGANError
 from posegan.files import check_sha256, sha256_of
 from posegan.skeleton import COCO_JOINTS, from_coco
@@ -54,7 +55,7 @@ class PoseEstimator:
 
     def __init__(self, config: PoseConfig) -> None:
         self._config = config
-        self._device = _device(config.device)
+        self._device = str(choose_device(config.device))
         self._model = _load(verified_weights(config.weights, config.sha256), config.weights)
 
     def estimate(self, images: Sequence[Image.Image | npt.NDArray[np.uint8]]) -> list[PersonPose | None]:
@@ -96,6 +97,7 @@ class PoseEstimator:
         boxes, confidences = (result.boxes.xyxy.cpu().numpy(), result.boxes.conf.cpu().numpy())
         chosen = choose_person(boxes, confidences, *result.orig_shape)
         coco = result.keypoints.data[chosen].cpu().numpy().astype(np.float32)
+        coco[:, :2] -= 0.5  # ultralytics counts from the image's edge, we from the first pixel's centre
         coco[coco[:, 2] < self._config.joint_confidence] = 0
         return PersonPose(from_coco(coco), float(confidences[chosen]), boxes[chosen].astype(np.float32))
 
@@ -168,14 +170,6 @@ def _load(path: Path, name: str) -> Any:
     if joints != [len(COCO_JOINTS), 3]:
         raise PoseGANError(f"pose.weights: {name}: expected joints of shape [17, 3] (COCO), got {joints}; take a COCO pose model")
     return model
-
-
-def _device(name: str) -> str:
-    if name != "auto":
-        if name.startswith("cuda") and not torch.cuda.is_available():
-            raise PoseGANError(f"pose.device: '{name}' asks for a CUDA device and torch sees none; set it to auto or cpu")
-        return name
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
 @cache

@@ -216,13 +216,17 @@ class OffsetHead(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Is this image of the target pose a photograph of the source's person? Logits of patches `(B, 1, 3, 1)`."""
+    """Is this image of the target pose a photograph of the source's person? Logits of patches `(B, 1, 3, 1)`.
+
+    The source image and both poses are the same for every image that is judged, and are 39 of the 42 channels
+    of the first convolution: they pass it once, however many images are judged.
+    """
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
         self.sigma = model.heatmap_sigma
         width = model.discriminator_channels
-        self.first = nn.Conv2d(2 * (IMAGE_CHANNELS + JOINT_COUNT), width, 4, stride=2)
+        self.first = nn.Conv2d(2 * (IMAGE_CHANNELS + JOINT_COUNT), width, 4, stride=2)  # the judged image comes last
         self.blocks = nn.Sequential(
             DownBlock(width, 2 * width),
             DownBlock(2 * width, 4 * width),
@@ -231,15 +235,19 @@ class Discriminator(nn.Module):
         )
         self.apply(_initialise)
 
-    def forward(self, source_image: Tensor, source_keypoints: Tensor, image: Tensor, target_keypoints: Tensor) -> Tensor:
-        """Images `(B, 3, H, W)` in [-1, 1], at least 64 x 64 or 128 x 64 pixels, keypoints `(B, K, 3)`.
+    @torch.no_grad()
+    def condition(self, source_image: Tensor, source_keypoints: Tensor, target_keypoints: Tensor) -> Tensor:
+        """What images are judged by, `(B, 39, H, W)`: source image in [-1, 1] and heatmaps of keypoints `(B, K, 3)`."""
+        height, width = source_image.shape[2:]
+        poses = (heatmaps(keypoints, height, width, self.sigma) for keypoints in (source_keypoints, target_keypoints))
+        return torch.cat((source_image, *poses), dim=1)
 
-        `image` is the real target image or the generated one.
-        """
-        height, width = image.shape[2:]
-        source_heatmaps, target_heatmaps = (heatmaps(pose, height, width, self.sigma) for pose in (source_keypoints, target_keypoints))
+    def forward(self, condition: Tensor, *images: Tensor) -> list[Tensor]:
+        """Logits of each of `images` `(B, 3, H, W)`, real target images or generated, at least 64 x 64 or 128 x 64 pixels."""
         # (B, 42, 128, 64) -> (B, 64, 63, 31) -> (B, 128, 31, 15) -> (B, 256, 15, 7) -> (B, 512, 7, 3) -> (B, 1, 3, 1)
-        return self.blocks(self.first(torch.cat((source_image, source_heatmaps, image, target_heatmaps), dim=1)))  # type: ignore[no-any-return]
+        weight = self.first.weight
+        shared = F.conv2d(condition, weight[:, :-IMAGE_CHANNELS], self.first.bias, stride=2)
+        return [self.blocks(shared + F.conv2d(image, weight[:, -IMAGE_CHANNELS:], stride=2)) for image in images]
 
 
 def level_count(height: int, width: int) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,10 +35,15 @@ _THREADS = 2  # Pillow releases the GIL while it decodes; more threads wait for 
 
 
 class _Pool(NamedTuple):
-    """Decoded samples laid end to end."""
+    """Decoded samples laid end to end.
 
-    images: Tensor  # (N, 3, H, W) uint8
-    keypoints: Tensor  # (N, K, 3)
+    NumPy, since a torch operation in the reading thread would open a second pool of OpenMP threads; from then on
+    there are more of them than cores, they stop spinning between operations, and a training step on the CPU takes
+    a third longer.
+    """
+
+    images: npt.NDArray[np.uint8]  # (N, 3, H, W)
+    keypoints: npt.NDArray[np.float32]  # (N, K, 3)
     pairs: list[Ints]  # for each sample (m, 2) rows of the N
     names: list[str]
 
@@ -62,51 +67,42 @@ def _decode(folder: Path, samples: list[Sample], image: ImageConfig) -> _Pool:
             images[first:last], keypoints[first:last] = (decoded.images, decoded.keypoints)
             pairs.append(decoded.pairs.astype(np.int64) + first)
             names += decoded.names
-    return _Pool(torch.from_numpy(images), torch.from_numpy(keypoints), pairs, names)
+    return _Pool(images, keypoints, pairs, names)
 
 
-def _gather(draw: _Draw, start: int, stop: int) -> PairBatch:
-    pool, sources, targets = (draw.pool, draw.sources[start:stop], draw.targets[start:stop])
-    source_rows, target_rows = torch.from_numpy(sources), torch.from_numpy(targets)
-    return PairBatch(
-        pool.images.index_select(0, source_rows),
-        pool.images.index_select(0, target_rows),
-        pool.keypoints.index_select(0, source_rows),
-        pool.keypoints.index_select(0, target_rows),
-        tuple(pool.names[row] for row in sources),
-        tuple(pool.names[row] for row in targets),
-    )
+def _gather(parts: list[_Draw]) -> PairBatch:
+    """The pairs of all `parts` as one batch."""
+    source_images, source_keypoints, sources = _taken([(part.pool, part.sources) for part in parts])
+    target_images, target_keypoints, targets = _taken([(part.pool, part.targets) for part in parts])
+    return PairBatch(source_images, target_images, source_keypoints, target_keypoints, sources, targets)
 
 
-def _joined(parts: list[PairBatch]) -> PairBatch:
-    if len(parts) == 1:
-        return parts[0]
-    source_images, target_images, source_keypoints, target_keypoints, sources, targets = zip(*parts, strict=True)
-    return PairBatch(
-        torch.cat(source_images),
-        torch.cat(target_images),
-        torch.cat(source_keypoints),
-        torch.cat(target_keypoints),
-        tuple(name for names in sources for name in names),
-        tuple(name for names in targets for name in names),
-    )
+def _taken(places: list[tuple[_Pool, Ints]]) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    images, keypoints = [pool.images[rows] for pool, rows in places], [pool.keypoints[rows] for pool, rows in places]
+    names = tuple(pool.names[row] for pool, rows in places for row in rows)
+    return torch.from_numpy(_joined(images)), torch.from_numpy(_joined(keypoints)), names
+
+
+def _joined(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _batches(draws: Iterator[_Draw], batch_size: int) -> Iterator[PairBatch]:
     """Cut a sequence of draws into batches; a batch may reach over several draws, the last one may be short."""
-    parts: list[PairBatch] = []
+    parts: list[_Draw] = []
     missing = batch_size
     for draw in draws:
         start = 0
         while start < len(draw.sources):
-            part = _gather(draw, start, start + missing)
+            stop = start + missing
+            part = _Draw(draw.pool, draw.sources[start:stop], draw.targets[start:stop])
             parts.append(part)
             start, missing = start + len(part.sources), missing - len(part.sources)
             if missing == 0:
-                yield _joined(parts)
+                yield _gather(parts)
                 parts, missing = [], batch_size
     if parts:
-        yield _joined(parts)
+        yield _gather(parts)
 
 
 class TrainStream:

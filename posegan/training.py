@@ -32,7 +32,7 @@ from posegan.progress import Clock, RunningMeans
 from posegan.samples import GRID_HEADER, comparison_rows, generate, on_device
 from posegan.shards import ShardIndex
 from posegan.stream import DevicePrefetcher, ListedStream, TrainStream
-from posegan.updates import Pair, ema_decay, update_discriminator, update_ema, update_generator
+from posegan.updates import Pair, ema_decay, learning_rate, update_discriminator, update_ema, update_generator
 
 SAMPLE_PAIRS = 8  # rows of the sample grids
 # What makes two runs the same run: these sections, the modules that this one rests on, the shards, the torch version.
@@ -137,9 +137,9 @@ class Trainer:
                 "loss: expected a weight above 0 for adversarial, l1, perceptual or nearest_neighbour; the image would learn nothing"
             )
         torch.manual_seed(params.train.seed)  # dropout then does not depend on how the networks were initialised
-        learning_rate, betas = params.train.learning_rate, (params.train.betas[0], params.train.betas[1])
-        self.generator_optimiser = Adam(self.generator.parameters(), lr=learning_rate, betas=betas)
-        self.discriminator_optimiser = Adam(self.discriminator.parameters(), lr=learning_rate, betas=betas)
+        rate, betas = params.train.learning_rate, (params.train.betas[0], params.train.betas[1])
+        self.generator_optimiser = Adam(self.generator.parameters(), lr=rate, betas=betas)
+        self.discriminator_optimiser = Adam(self.discriminator.parameters(), lr=rate, betas=betas)
         self.step = 0
         self.history: list[tuple[int, dict[str, float]]] = []
         self._means = RunningMeans()
@@ -191,6 +191,7 @@ class Trainer:
         source, target = to_float(batch.source_images), to_float(batch.target_images)  # (B, 3, H, W)
         pair = Pair(source, batch.source_keypoints, target, batch.target_keypoints)
         terms: dict[str, Tensor] = {}
+        self._set_learning_rate()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.train.precision == "bfloat16"):
             # The original runs the generator anew for each update, on minibatches of their own. One pass
             # serves both here: 57 instead of 75 GFLOP a pair at the paper's width.
@@ -201,6 +202,13 @@ class Trainer:
         self.step += 1
         update_ema(self.ema, self.generator, ema_decay(self.step, self.params.train.ema_decay))
         self._means.add(self.step, terms)
+
+    def _set_learning_rate(self) -> None:
+        train = self.params.train
+        rate = learning_rate(self.step + 1, train.iterations, train.learning_rate, train.constant_rate)
+        for optimiser in (self.generator_optimiser, self.discriminator_optimiser):
+            for group in optimiser.param_groups:
+                group["lr"] = rate
 
     def _log(self) -> dict[str, float]:
         self._check_losses()

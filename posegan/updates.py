@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from posegan.losses import GeneratorLoss, discriminator_loss
-from posegan.networks import GeneratorOutput
+from posegan.networks import Discriminator, GeneratorOutput
 
 
 class Pair(NamedTuple):
@@ -22,10 +22,10 @@ class Pair(NamedTuple):
     target_keypoints: Tensor
 
 
-def update_discriminator(discriminator: nn.Module, optimiser: Optimizer, pair: Pair, generated: Tensor) -> dict[str, Tensor]:
+def update_discriminator(discriminator: Discriminator, optimiser: Optimizer, pair: Pair, generated: Tensor) -> dict[str, Tensor]:
     """One step towards telling real from generated; `generated` comes detached."""
-    real_logits = discriminator(pair.source, pair.source_keypoints, pair.target, pair.target_keypoints)
-    fake_logits = discriminator(pair.source, pair.source_keypoints, generated, pair.target_keypoints)
+    condition = discriminator.condition(pair.source, pair.source_keypoints, pair.target_keypoints)
+    real_logits, fake_logits = discriminator(condition, pair.target, generated)
     loss = discriminator_loss(real_logits.float(), fake_logits.float())
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -34,19 +34,30 @@ def update_discriminator(discriminator: nn.Module, optimiser: Optimizer, pair: P
 
 
 def update_generator(
-    discriminator: nn.Module, optimiser: Optimizer, losses: GeneratorLoss, pair: Pair, output: GeneratorOutput
+    discriminator: Discriminator, optimiser: Optimizer, losses: GeneratorLoss, pair: Pair, output: GeneratorOutput
 ) -> dict[str, Tensor]:
     """One step of the generator that made `output`, against a discriminator that stands still."""
     discriminator.requires_grad_(False)  # its weights' gradients are a third of this backward pass, and nobody's
     fake_logits = torch.zeros((), device=output.image.device)
     if losses.weights.adversarial > 0:
-        fake_logits = discriminator(pair.source, pair.source_keypoints, output.image, pair.target_keypoints).float()
+        condition = discriminator.condition(pair.source, pair.source_keypoints, pair.target_keypoints)
+        fake_logits = discriminator(condition, output.image)[0].float()
     terms: dict[str, Tensor] = losses(output, pair.target, fake_logits)
     discriminator.requires_grad_(True)
     optimiser.zero_grad(set_to_none=True)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     return {name: term.detach() for name, term in terms.items()}
+
+
+def learning_rate(step: int, iterations: int, peak: float, constant: float) -> float:
+    """Rate of the update that makes `step` (1 .. iterations): `peak`, then on a straight line towards 0.
+
+    Args:
+        constant: share of the iterations before the line begins; 1 keeps the rate throughout, as the paper does.
+    """
+    falling = (1 - constant) * iterations
+    return peak * min(1.0, (iterations - step + 1) / falling) if falling > 0 else peak
 
 
 def ema_decay(step: int, decay: float) -> float:

@@ -76,11 +76,16 @@ def market(path: Path, identities: int = 8, images: int = 4, size: tuple[int, in
 
 def pair_config(**changes: object) -> PairConfig:
     values: dict[str, object] = {
-        "cameras": "any",
+        "require_torso": True,
         "minimum_joints": 4,
+        "minimum_joint_confidence": 0.0,
         "minimum_person_confidence": 0.25,
+        "minimum_person_height": 0.0,
+        "cameras": "any",
+        "minimum_pose_difference": 0.0,
         "maximum_pairs_per_identity": 0,
         "validation_identities": 0.25,
+        "test_pairs": "",
         "seed": 0,
     }
     return PairConfig.model_validate({**values, **changes})

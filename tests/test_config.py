@@ -50,7 +50,7 @@ def test_wrong_types_are_named(section, key):
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
-        ("image", "height", 100), ("pose", "image_size", 0), ("pose", "sha256", "abc"), ("pair", "minimum_joints", 3),
+        ("image", "height", 100), ("pose", "image_size", 0), ("pose", "sha256", "abc"), ("pair", "minimum_joints", 0),
         ("pair", "validation_identities", 1.0), ("shard", "target_megabytes", 0.0), ("model", "dropout", 1.0),
         ("model", "deformation", "thin-plate"), ("loss", "l1", -1.0), ("loss", "l1", float("nan")), ("train", "betas", [0.5]),
         ("train", "learning_rate", float("inf")), ("train", "device", "tpu"), ("evaluate", "pairs", 0), ("dataset", "source", "web"),
@@ -66,7 +66,22 @@ def test_a_number_that_yaml_reads_as_text_is_explained():
         parse_params(changed("train", "learning_rate", "2e-4"))
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("pose", "source", "table"), ("pose", "annotations", "a.csv"), ("pose", "annotations", [""]),
+        ("pair", "minimum_joint_confidence", 1.5),
+        ("pair", "minimum_person_height", -1.0), ("pair", "minimum_pose_difference", float("inf")), ("pair", "require_torso", 1),
+    ],
+)  # fmt: skip
+def test_what_filters_and_annotations_may_be(section, key, value):
+    with pytest.raises(PoseGANError, match=rf"{section}\.{key}(\.\d+)?: expected"):
+        parse_params(changed(section, key, value))
+
+
 def test_a_source_asks_for_what_it_needs():
+    with pytest.raises(PoseGANError, match=r"pose\.annotations: .*at least one"):
+        parse_params(changed("pose", "source", "annotations"))
     with pytest.raises(PoseGANError, match=r"dataset\.path: .*'archive'"):
         parse_params(changed("dataset", "source", "archive"))
 

@@ -45,6 +45,8 @@ def config_of(weights: Path, **changes: object) -> PoseConfig:
         "sha256": sha256_of(weights) if weights.is_file() else "",
         "image_size": 64,
         "batch_size": 3,
+        "source": "detector",
+        "annotations": [],
         "person_confidence": 0.0,
         "joint_confidence": 0.5,
         "device": "cpu",
@@ -119,8 +121,8 @@ from posegan.config import PoseConfig
 from posegan.estimator import PoseEstimator
 from posegan.files import sha256_of
 from pathlib import Path
-config = PoseConfig(weights=sys.argv[1], sha256=sha256_of(Path(sys.argv[1])), image_size=64, batch_size=3,
-                    person_confidence=0.0, joint_confidence=0.5, device="cpu")
+config = PoseConfig(source="detector", annotations=[], weights=sys.argv[1], sha256=sha256_of(Path(sys.argv[1])), image_size=64,
+                    batch_size=3, person_confidence=0.0, joint_confidence=0.5, device="cpu")
 PoseEstimator(config).estimate([PIL.Image.new("RGB", (32, 64))])
 assert before == (PIL.Image.open, torch.save, torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")), "changed"
 from ultralytics import SETTINGS

@@ -156,10 +156,20 @@ def test_sample_norm_is_its_definition() -> None:
 def test_the_discriminator_judges_patches(size: ImageConfig, patches: tuple[int, int]) -> None:
     image, source, target = inputs(1, size)
     discriminator = Discriminator(model())
-    logits = discriminator(image, source, image, target)
+    condition = discriminator.condition(image, source, target)
+    logits, other = discriminator(condition, image, -image)
     assert logits.shape == (1, 1, *patches)
-    assert not torch.equal(logits, discriminator(image, source, -image, target))
-    assert not torch.equal(logits, discriminator(image, source, image, source))
+    assert not torch.equal(logits, other)
+    assert not torch.equal(logits, discriminator(discriminator.condition(image, source, source), image)[0])
+
+
+def test_images_judged_together_are_judged_as_the_whole_convolution_does() -> None:
+    image, source, target = inputs(2, MARKET)
+    discriminator = Discriminator(model())
+    condition = discriminator.condition(image, source, target)
+    for judged, logits in zip((image, -image), discriminator(condition, image, -image), strict=True):
+        expected = discriminator.blocks(discriminator.first(torch.cat((condition, judged), dim=1)))
+        torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_more_warped_skips_than_levels_are_refused() -> None:

@@ -1,4 +1,3 @@
-import json
 from itertools import permutations
 from pathlib import Path
 
@@ -6,10 +5,27 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import Prepared, pair_config
+from pyarrow import compute
 
+from pipeline.annotations import read_annotations
+from pipeline.exchange import rows_without_archive
+from pipeline.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
+from pipeline.formats.pair_csv import ListedPair, read_pair_csv
 from pipeline.market1501 import parse_name
-from pipeline.pair import make_pairs, ordered_pairs, usable_images, validation_identities
-from pipeline.tables import KEYPOINTS_SCHEMA, Keypoints, joint_columns, read_keypoints
+from pipeline.pair import REJECTIONS, SPLITS, check_counts, make_pairs, pair_blocks, write_pairs
+from pipeline.pair_rules import REASONS, ordered_pairs, pose_differences, usable_images, validation_identities
+from pipeline.pose import keypoints_table
+from pipeline.tables import (
+    KEYPOINT_COLUMNS,
+    KEYPOINTS_SCHEMA,
+    Keypoints,
+    joint_columns,
+    read_counts,
+    read_keypoints,
+    read_pairs,
+    write_table,
+)
+from posegan.errors import PoseGANError
 from posegan.skeleton import TORSO
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "market1501"
@@ -133,21 +149,195 @@ def test_the_share_of_validation_identities(share: float, count: int) -> None:
     assert set(held_out.tolist()) <= set(identities.tolist())
 
 
-def published(name: str, split: str) -> Keypoints:
-    lines = (PUBLISHED / f"market-annotation-{name}.csv").read_text().splitlines()[1:]
-    rows = [line.split(":") for line in lines]
-    rows = [row for row in rows if parse_name(row[0]) is not None]
-    assert len(rows) == len(lines)
-    y, x = (np.array([json.loads(row[column]) for row in rows], np.float32) for column in (1, 2))
-    joints = np.stack([x, y, ((x >= 0) & (y >= 0)).astype(np.float32)], axis=-1)
-    joints[joints[..., 2] == 0] = 0
-    return table_of([row[0] for row in rows], joints, split)
+LAW_FILTERS: list[dict[str, object]] = [
+    {},
+    {"require_torso": False, "minimum_joints": 1},
+    {"minimum_joints": 12, "minimum_joint_confidence": 0.05},
+    {"minimum_person_height": 90.0, "cameras": "same"},
+    {"minimum_pose_difference": 30.0, "cameras": "different"},
+    {"minimum_pose_difference": 25.0, "maximum_pairs_per_identity": 5, "minimum_person_confidence": 0.5},
+]
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published annotations are not at hand")
+def varied_people() -> Keypoints:
+    """Random poses of 12 train and 7 test identities and a distractor, of 1 to 7 images, joints missing at random."""
+    generator = np.random.default_rng(0)
+    split_of = {identity: "train" if identity > 7 else "test" for identity in range(20)}
+    numbers = [
+        (f"bounding_box_{split}/{identity:04d}_c{n % 3 + 1}s1_{n:06d}_00.jpg", split)
+        for identity, split in split_of.items()
+        for n in range(identity % 7 + 1)
+    ]
+    joints = generator.uniform(0.01, 1, (len(numbers), 18, 3)).astype(np.float32) * np.array([64, 128, 1], np.float32)
+    joints[generator.random(joints.shape[:2]) < 0.02] = 0
+    parts = [
+        table_of([name for name, of in numbers if of == split], joints[[of == split for _, of in numbers]], split)
+        for split in ("test", "train")
+    ]
+    confidence = pa.array(generator.uniform(0.3, 1, len(numbers)).astype(np.float32))
+    table = pa.concat_tables([part.table for part in parts])
+    table = table.set_column(table.schema.get_field_index("person_confidence"), KEYPOINTS_SCHEMA.field("person_confidence"), confidence)
+    return Keypoints(table, np.concatenate([part.joints for part in parts]))
+
+
+@pytest.mark.parametrize("filters", LAW_FILTERS, ids=str)
+def test_every_image_and_every_pair_went_somewhere_whatever_the_filters(filters: dict[str, object]) -> None:
+    keypoints = varied_people()
+    table, counts = make_pairs(keypoints, pair_config(**filters))  # it checks the sums of its counts, see below
+    assert counts["pairs"] == table.num_rows == sum(counts[f"{split}_pairs"] for split in SPLITS)
+    assert counts["candidate_pairs"] == counts["pairs"] + sum(counts[name] for name in REJECTIONS)
+    assert counts["images"] == sum(counts[name] for name in (*REASONS, "kept"))
+    assert as_set(table) <= as_set(make_pairs(keypoints, pair_config(require_torso=False, minimum_joints=1)).table)
+
+
+def test_counts_that_do_not_add_up_are_a_fault_of_the_program() -> None:
+    counts = make_pairs(people([3]), pair_config()).counts
+    for name in ("kept", "candidate_pairs"):
+        with pytest.raises(RuntimeError, match="do not add up"):
+            check_counts({**counts, name: counts[name] + 1})
+
+
+@pytest.mark.parametrize("filters", LAW_FILTERS, ids=str)
+@pytest.mark.parametrize("block", [1, 7, 50])
+def test_the_size_of_the_blocks_does_not_matter(filters: dict[str, object], block: int) -> None:
+    keypoints, config = varied_people(), pair_config(**filters)
+    names = [name for name in keypoints.table["image"].to_pylist() if "_test/0006" in name]
+    for rows in (None, listed(*permutations(names, 2))):
+        whole = make_pairs(keypoints, config, rows)
+        counts: dict[str, int] = {}
+        blocks = list(pair_blocks(keypoints, config, counts, rows, block))
+        assert len(blocks) > 1 or block > 1
+        assert pa.concat_tables(blocks).combine_chunks().equals(whole.table.combine_chunks())
+        assert counts == whole.counts
+
+
+def test_filters_at_zero_let_all_pass_and_each_rejects_what_it_names() -> None:
+    keypoints = people([3])
+    keypoints.joints[..., 1] = np.linspace(10, 60, 18)
+    keypoints.joints[1, :, 1] = np.linspace(10, 59, 18)
+    keypoints.joints[2, TORSO[0], 2] = 0.4
+    assert usable_images(keypoints, pair_config())[1]["kept"] == 3
+    assert usable_images(keypoints, pair_config(minimum_person_height=49.5))[0].tolist() == [True, False, True]
+    assert usable_images(keypoints, pair_config(minimum_person_height=49.5))[1]["small_person"] == 1
+    assert usable_images(keypoints, pair_config(minimum_joint_confidence=0.5))[1]["low_joint_confidence"] == 1
+    assert usable_images(keypoints, pair_config(minimum_joint_confidence=0.5, require_torso=False))[1]["kept"] == 3
+    keypoints.joints[0, TORSO[1]] = 0
+    assert usable_images(keypoints, pair_config(require_torso=False))[1]["torso_missing"] == 0
+
+
+def test_the_pose_difference_is_a_distance_that_ignores_where_the_person_stands() -> None:
+    poses = varied_people().joints
+    first, second, third = poses[:10], poses[10:20], poses[20:30]
+    complete = (first[..., 2] > 0) & (second[..., 2] > 0) & (third[..., 2] > 0)
+    first, second, third = (np.where(complete[..., None], pose, 0) for pose in (first, second, third))
+    distance = pose_differences(first, second)
+    assert np.allclose(distance, pose_differences(second, first))
+    assert (distance <= pose_differences(first, third) + pose_differences(third, second) + 1e-3).all()
+    shifted = second + np.array([5, -3, 0], np.float32)
+    assert np.allclose(pose_differences(first, shifted), distance, atol=1e-4)
+    assert np.allclose(pose_differences(second, shifted), 0, atol=1e-4)
+    apart = np.zeros((1, 18, 3), np.float32)
+    apart[0, :2] = [(0, 0, 1), (0, 4, 1)]
+    assert pose_differences(apart, apart * np.array([1, 2, 1], np.float32)).tolist() == [2]  # 4 px more between the two: 2 px each
+    assert pose_differences(apart, np.zeros_like(apart)).tolist() == [0]
+
+
+def test_a_minimum_pose_difference_keeps_the_pairs_that_reach_it() -> None:
+    keypoints = varied_people()
+    rows = {name: row for row, name in enumerate(keypoints.table["image"].to_pylist())}
+    expected = {
+        (source, target)
+        for source, target in as_set(make_pairs(keypoints, pair_config()).table)
+        if pose_differences(keypoints.joints[[rows[source]]], keypoints.joints[[rows[target]]])[0] >= 30
+    }
+    assert as_set(make_pairs(keypoints, pair_config(minimum_pose_difference=30.0)).table) == expected
+
+
+def listed(*rows: tuple[str, str]) -> list[ListedPair]:
+    return [ListedPair(f"list.csv, line {number}", source, target) for number, (source, target) in enumerate(rows, start=2)]
+
+
+def test_listed_test_pairs_stay_row_for_row_and_the_rule_makes_the_rest() -> None:
+    keypoints = varied_people()
+    by_rule = make_pairs(keypoints, pair_config()).table
+    is_test = compute.equal(by_rule["split"], "test")
+    rows = list(zip(by_rule.filter(is_test)["source"].to_pylist(), by_rule.filter(is_test)["target"].to_pylist(), strict=True))
+    order = np.random.default_rng(1).integers(0, len(rows), 30)  # some twice
+    chosen = [rows[row] for row in order]
+    bare = listed(*((source.split("/")[1], target.split("/")[1]) for source, target in chosen))
+    pairs = make_pairs(keypoints, pair_config(cameras="same"), bare)  # a rule for pairs does not touch the list
+    table = pairs.table.filter(compute.equal(pairs.table["split"], "test"))
+    assert list(zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True)) == chosen
+    assert [f"{identity:04d}" for identity in table["identity"].to_pylist()] == [source.split("/")[1][:4] for source, _ in chosen]
+    alone = make_pairs(keypoints, pair_config(cameras="same")).table
+    assert pairs.table.slice(0, pairs.table.num_rows - 30).equals(alone.filter(compute.not_equal(alone["split"], "test")))
+
+
+def test_listed_pairs_that_are_lost_are_counted_by_reason() -> None:
+    keypoints = people([3, 2], "test")
+    keypoints.joints[1, TORSO[0]] = 0
+    one, two, three, other, _ = keypoints.table["image"].to_pylist()
+    rows = listed((one, three), (one, two), (two, three), ("nosuch.jpg", one), (three, one))
+    counts = make_pairs(keypoints, pair_config(), rows).counts
+    assert (counts["listed_pairs"], counts["listed_absent"], counts["listed_torso_missing"], counts["test_pairs"]) == (5, 1, 2, 2)
+    for bad in ((one, other), (one, one)):
+        with pytest.raises(PoseGANError, match=r"list\.csv, line 2: .* not two images of one identity"):
+            make_pairs(keypoints, pair_config(), listed(bad))
+
+
+def test_the_stage_writes_blocks_with_counts_and_refuses_a_list_of_strangers(tmp_path: Path) -> None:
+    keypoints = varied_people()
+    write_table(tmp_path / "k.parquet", keypoints_file(keypoints))
+    (tmp_path / "list.csv").write_text("from,to\nnosuch.jpg,nosuch.jpg\n")
+    with pytest.raises(PoseGANError, match=r"list\.csv: none of its pairs can be used .*1 listed_absent"):
+        write_pairs(tmp_path / "p.parquet", tmp_path / "k.parquet", pair_config(test_pairs=str(tmp_path / "list.csv")), Path("params.yaml"))
+    with pytest.raises(PoseGANError, match=r"no training pair is left .*low_person_confidence.*loosen pair\.\*"):
+        write_pairs(tmp_path / "p.parquet", tmp_path / "k.parquet", pair_config(minimum_person_confidence=1.0), Path("params.yaml"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["k.parquet", "list.csv"]
+    counts = write_pairs(tmp_path / "p.parquet", tmp_path / "k.parquet", pair_config(), Path("params.yaml"))
+    table = read_pairs(tmp_path / "p.parquet")
+    assert read_counts(table) == counts == make_pairs(keypoints, pair_config()).counts
+    assert table.schema.metadata[b"split"] == b"train, val, test"
+    assert table.equals(make_pairs(read_keypoints(tmp_path / "k.parquet"), pair_config()).table)
+
+
+def keypoints_file(keypoints: Keypoints) -> pa.Table:
+    """The table with the joints that stand beside it, as the pose stage would write them."""
+    others = {name: keypoints.table[name] for name in KEYPOINTS_SCHEMA.names if name not in KEYPOINT_COLUMNS}
+    return pa.table({**others, **joint_columns(keypoints.joints, np.ones(len(keypoints.joints), bool))}, schema=KEYPOINTS_SCHEMA)
+
+
+def published(name: str) -> Keypoints:
+    rows = rows_without_archive(read_annotations(PUBLISHED / f"market-annotation-{name}.csv"), (64, 128), name)
+    table = keypoints_table(rows)
+    joints = {row.member: np.zeros((18, 3), np.float32) if row.person is None else row.person.keypoints for row in rows}
+    return Keypoints(table, np.stack([joints[image] for image in table["image"].to_pylist()]))
+
+
+needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published annotations are not at hand")
+
+
+@needs_published
 @pytest.mark.parametrize(("name", "images", "kept", "pairs"), [("train", 12_936, 12_116, 263_632), ("test", 19_732, 12_344, 257_198)])
 def test_the_published_annotations_give_the_published_counts(name: str, images: int, kept: int, pairs: int) -> None:
-    counts = (made := make_pairs(published(name, name), pair_config(validation_identities=0.0))).counts
+    counts = (made := make_pairs(published(name), pair_config(validation_identities=0.0))).counts
     assert (counts["images"], counts["kept"], counts[f"{name}_pairs"]) == (images, kept, pairs)
     if name == "train":
         assert len(set(made.table["identity"].to_pylist())) + counts["without_partner"] == 745
+
+
+@needs_published
+def test_the_published_test_pairs_stay_row_for_row() -> None:
+    pairs = read_pair_csv(PUBLISHED / "market-pairs-test.csv")
+    table, counts = make_pairs(published("test"), pair_config(), pairs)
+    assert (counts["listed_pairs"], counts["test_pairs"], table.num_rows) == (12_000, 12_000, 12_000)
+    names = [[name.split("/")[1] for name in table[column].to_pylist()] for column in ("source", "target")]
+    assert list(zip(*names, strict=True)) == [(pair.source, pair.target) for pair in pairs]
+
+
+@needs_published
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_the_published_annotations_come_back_line_for_line(name: str, tmp_path: Path) -> None:
+    path = PUBLISHED / f"market-annotation-{name}.csv"
+    write_keypoint_csv(tmp_path / "again.csv", read_keypoint_csv(path))
+    assert (tmp_path / "again.csv").read_text() == path.read_text()

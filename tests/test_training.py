@@ -29,7 +29,7 @@ from posegan.training import (
     fingerprint,
     open_training_data,
 )
-from posegan.updates import Pair, ema_decay, update_discriminator, update_ema, update_generator
+from posegan.updates import Pair, ema_decay, learning_rate, update_discriminator, update_ema, update_generator
 
 CPU = torch.device("cpu")
 
@@ -217,6 +217,20 @@ def test_ema_of_a_constant_is_the_constant_and_warms_up() -> None:
     torch.testing.assert_close(ema.weight, network.weight)
     assert ema_decay(1, 0.999) == pytest.approx(2 / 11)
     assert ema_decay(100_000, 0.999) == 0.999
+
+
+def test_the_learning_rate_stays_then_falls_evenly_to_a_last_small_step() -> None:
+    rates = [learning_rate(step, 10, 0.5, 0.6) for step in range(1, 11)]
+    assert rates == pytest.approx([0.5] * 7 + [0.375, 0.25, 0.125])
+    assert {learning_rate(step, 10, 0.5, 1.0) for step in range(1, 11)} == {0.5}
+    assert [learning_rate(step, 4, 1.0, 0.0) for step in range(1, 5)] == pytest.approx([1.0, 0.75, 0.5, 0.25])
+
+
+def test_every_update_uses_the_rate_of_its_step(tmp_path: Path) -> None:
+    run = trainer(tmp_path, tiny_params(train={"iterations": 4, "learning_rate": 0.01, "constant_rate": 0.0}))
+    list(run.run())
+    assert [group["lr"] for group in run.generator_optimiser.param_groups] == pytest.approx([0.0025])
+    assert [group["lr"] for group in run.discriminator_optimiser.param_groups] == pytest.approx([0.0025])
 
 
 def test_running_means() -> None:

@@ -1,0 +1,177 @@
+"""Keypoints and pairs to and from other programs: the commands beside the stages."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import click
+import pyarrow as pa
+from pyarrow import compute
+
+from pipeline.annotations import FORMATS, meant_name, read_annotations, shown, table_annotations
+from pipeline.formats.annotation import Annotation
+from pipeline.formats.coco import write_coco
+from pipeline.formats.keypoint_csv import write_keypoint_csv
+from pipeline.formats.openpose import write_openpose
+from pipeline.formats.pair_csv import write_pair_csv
+from pipeline.market1501 import FOLDERS, image_members, open_archive, parse_name
+from pipeline.pose import BAD_NAME, NO_JOINT, Row, annotate_archive, read_people, write_keypoints
+from pipeline.tables import Keypoints, read_keypoints, read_pairs
+from posegan.errors import PoseGANError
+from posegan.files import atomic_path
+
+ALL = "all"
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on only
+    """Pixels as WIDTHxHEIGHT, such as 64x128."""
+
+    name = "WIDTHxHEIGHT"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """The (width, height) of the text."""
+        width, _, height = str(value).partition("x")
+        if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+            self.fail(f"expected WIDTHxHEIGHT such as 64x128, got {value!r}", param, ctx)
+        return int(width), int(height)
+
+
+def rows_without_archive(annotations: Sequence[Annotation], size: tuple[int, int], split: str) -> list[Row]:
+    """Rows for annotations whose images are not at hand: all of one (width, height), named and split as they say.
+
+    A name with a known folder has that folder's split; any other is put into the folder of `split`. A name
+    without suffix, as OpenPose's, gets .jpg.
+
+    Raises:
+        PoseGANError: two annotations mean the same image.
+    """
+    rows: dict[str, Row] = {}
+    for annotation in annotations:
+        member = _member(annotation.image, split)
+        if member in rows:
+            raise PoseGANError(f"{member}: annotated twice; remove one of them")
+        name = parse_name(member)
+        joints = name is not None and shown(annotation)
+        status = "bad_name" if name is None else "ok" if joints else "no_person"
+        detail = {"bad_name": BAD_NAME, "no_person": NO_JOINT, "ok": None}[status]
+        rows[member] = Row(member, FOLDERS[member.split("/")[0]], name, size, status, detail, annotation if joints else None)
+    return list(rows.values())
+
+
+def exported_annotations(keypoints: Keypoints, split: str) -> list[Annotation]:
+    """The images of `split` (or of all) that could be decoded, by the order of the table."""
+    if split == ALL:
+        return table_annotations(keypoints)
+    chosen = compute.equal(keypoints.table["split"], split)
+    return table_annotations(Keypoints(keypoints.table.filter(chosen), keypoints.joints[chosen.to_numpy()]))
+
+
+def bare_names(names: Sequence[str]) -> list[str]:
+    """File names without folders, as the field's CSVs have them.
+
+    Raises:
+        PoseGANError: two images have the same file name.
+    """
+    bare = [PurePosixPath(name).name for name in names]
+    seen: dict[str, str] = {}
+    for short, name in zip(bare, names, strict=True):
+        if (other := seen.setdefault(short, name)) != name:
+            raise PoseGANError(f"{other} and {name} have the same file name, which the CSV could not tell apart; choose one --split")
+    return bare
+
+
+def write_annotations(out: Path, keypoints: Keypoints, form: str, split: str) -> int:
+    """Export a table in a format but `table`; gives the number of images written."""
+    annotations = exported_annotations(keypoints, split)
+    if not annotations:
+        raise PoseGANError(f"{out}: not written, because the table holds no image of split {split} with keypoints; choose another --split")
+    table = keypoints.table
+    with atomic_path(out) as temporary:
+        if form == "csv":
+            names = bare_names([annotation.image for annotation in annotations])
+            write_keypoint_csv(temporary, [one._replace(image=name) for one, name in zip(annotations, names, strict=True)])
+        elif form == "openpose":
+            temporary.mkdir()
+            write_openpose(temporary, annotations)
+        else:
+            sizes = zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True)
+            known = {name: size for name, size in zip(table["image"].to_pylist(), sizes, strict=True) if None not in size}
+            write_coco(temporary, annotations, known)
+    return len(annotations)
+
+
+def _member(name: str, split: str) -> str:
+    name = meant_name(name)
+    folder = "" if "/" in name else next(f"{folder}/" for folder, of in FOLDERS.items() if of == split)
+    return f"{folder}{name}" if PurePosixPath(name).suffix else f"{folder}{name}.jpg"
+
+
+@click.command("import-keypoints")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True, help="Of all SOURCES.")
+@click.option("--raw", type=click.Path(path_type=Path), default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
+@click.option("--size", type=Size(), help="Of every image, instead of --raw, when the images are not at hand.")
+@click.option("--split", type=click.Choice(list(FOLDERS.values())), default="train", show_default=True, help="With --size: of bare names.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("data/annotations/keypoints.parquet"), show_default=True, help="Table to write."
+)
+def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tuple[int, int] | None, split: str, out: Path) -> None:
+    """Turn keypoints from elsewhere into a table as the pose stage writes it.
+
+    SOURCES are the field's CSVs (name:keypoints_y:keypoints_x), COCO-17 JSON, folders of OpenPose JSON, or tables of keypoints. Each image
+    of --raw becomes a row; images without annotation and annotations without image are counted.
+    """
+    chosen = "" if form == "auto" else form
+    if size is not None:
+        annotations = [annotation for source in sources for annotation in read_annotations(source, chosen)]
+        summary = write_keypoints(out, rows_without_archive(annotations, size, split))
+    else:
+        with open_archive(raw) as archive:
+            people, absent = read_people(sources, [member for member, _ in image_members(archive)], chosen)
+            summary = write_keypoints(out, list(annotate_archive(archive, people)), absent)
+    click.echo(f"import-keypoints: {summary}; written to {out}")
+
+
+@click.command("export-keypoints")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice([form for form in FORMATS if form != "table"]), required=True, help="What OUT becomes.")
+@click.option(
+    "--keypoints",
+    type=click.Path(path_type=Path),
+    default=Path("data/keypoints.parquet"),
+    show_default=True,
+    help="Table of the pose stage.",
+)
+@click.option("--split", type=click.Choice([ALL, *FOLDERS.values()]), default=ALL, show_default=True, help="Which images.")
+def export_keypoints(out: Path, form: str, keypoints: Path, split: str) -> None:
+    """Write a table of keypoints as the field's CSV, COCO-17 JSON, or a folder of OpenPose BODY_25 JSON.
+
+    The CSV rounds to whole pixels and has no confidence; COCO has no neck; OpenPose has no confidence of a
+    person. Images that could not be decoded, or whose name means nothing, are left out.
+    """
+    table = read_keypoints(keypoints)
+    written = write_annotations(out, table, form, split)
+    click.echo(f"export-keypoints: {written:,} of {table.table.num_rows:,} images written to {out}")
+
+
+@click.command("export-pairs")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--pairs",
+    "pairs_path",
+    type=click.Path(path_type=Path),
+    default=Path("data/pairs.parquet"),
+    show_default=True,
+    help="Table of the pair stage.",
+)
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Which pairs.")
+def export_pairs(out: Path, pairs_path: Path, split: str) -> None:
+    """Write the pairs of a split, in the table's order, as the field's CSV of file names (from,to)."""
+    table = read_pairs(pairs_path)
+    table = table.filter(compute.equal(table["split"], split))
+    with atomic_path(out) as temporary:
+        write_pair_csv(temporary, zip(_bare(table["source"]), _bare(table["target"]), strict=True))
+    click.echo(f"export-pairs: {table.num_rows:,} {split} pairs written to {out}")
+
+
+def _bare(names: pa.ChunkedArray) -> list[str]:
+    return [PurePosixPath(name).name for name in names.to_pylist()]

@@ -1,0 +1,60 @@
+"""The field's list of pairs: a CSV with the header `from,to` and two image names a row."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from posegan.errors import PoseGANError
+
+HEADER = ["from", "to"]
+
+
+class ListedPair(NamedTuple):
+    """A row of the list: which image becomes which, and the file and line that say so."""
+
+    where: str
+    source: str
+    target: str
+
+
+def read_pair_csv(path: Path) -> list[ListedPair]:
+    """Every row, in order, duplicates included.
+
+    Raises:
+        PoseGANError: no such file, another header, or a row that is not two names; file and line are named.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _rows(path, file)
+    except FileNotFoundError:
+        raise PoseGANError(f"{path}: no such file; check the path") from None
+    except OSError as error:
+        raise PoseGANError(f"{path}: could not be read ({error.strerror}); check the path") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PoseGANError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from None
+
+
+def write_pair_csv(path: Path, pairs: Iterable[tuple[str, str]]) -> None:
+    """Write the (source, target) names, in order, to `path`."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER)
+        writer.writerows(pairs)
+
+
+def _rows(path: Path, lines: Iterable[str]) -> list[ListedPair]:
+    reader = csv.reader(lines)
+    header = next(reader, [])
+    if [name.strip() for name in header] != HEADER:
+        raise PoseGANError(f"{path}, line 1: expected the header from,to, got {','.join(header)[:60]!r}; mend that line")
+    pairs = []
+    for row in reader:
+        names = [name.strip() for name in row]
+        if any(names):
+            if len(names) != 2 or not all(names):
+                raise PoseGANError(
+                    f"{path}, line {reader.line_num}: expected two names, got {','.join(row)[:60]!r}; mend or remove that line"
+                )
+            pairs.append(ListedPair(f"{path}, line {reader.line_num}", *names))
+    return pairs

@@ -1,0 +1,33 @@
+"""Processes that work for a stage, and end when it does."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@contextlib.contextmanager
+def all_cores() -> Iterator[ProcessPoolExecutor]:
+    """A pool of one process a core; what waits in it is dropped when the block ends, by an error or Ctrl-C as well."""
+    pool = ProcessPoolExecutor(os.cpu_count(), initializer=_serve)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def die_with_parent(number: signal.Signals) -> None:
+    """Ask Linux to send this process the signal `number` when the thread that started it ends; elsewhere do nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def _serve() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the stage deals with it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent(signal.SIGKILL)

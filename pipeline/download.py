@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from pipeline.archives import NESTED_SUFFIXES, Limits, open_members
 from pipeline.market1501 import FOLDERS, normalised_names
-from pipeline.mirrors import obtain_original
+from pipeline.mirrors import address_of, obtain_original
 from pipeline.synthetic import write_sample
 from pipeline.transfer import Limits as TransferLimits
-from pipeline.transfer import address_of, fetch
+from pipeline.transfer import fetch
 from posegan.config import DatasetConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, check_sha256, sha256_of

@@ -17,12 +17,15 @@ from pydantic import Field, ValidationError
 from pipeline.archives import Limits as ArchiveLimits
 from pipeline.archives import open_members
 from pipeline.market1501 import FOLDERS, normalised_names, parse_name
-from pipeline.transfer import Limits, address_of, fetch
+from pipeline.transfer import Limits, fetch
 from posegan.config import Mirror, Section
 from posegan.errors import PoseGANError
 from posegan.files import check_sha256, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
+
+# Google Drive's own page for a large file leads here, past its question whether to skip the virus scan (confirm=t).
+_DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
 
 ORIGINAL = "Market-1501-v15.09.15.zip"
 # Images of each split: Zheng et al., Scalable Person Re-identification: A Benchmark, ICCV 2015.
@@ -36,6 +39,15 @@ class Record(Section):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     size: int  # bytes
     url: str  # where it came from
+
+
+def address_of(place: str) -> str:
+    """The http(s) address of a place as params.yaml names it: itself, or that of `gdrive:<id>` or `gdrive:<id>/<resource key>`."""
+    kind, _, identifier = place.partition(":")
+    if kind != "gdrive":
+        return place
+    name, _, key = identifier.partition("/")  # files shared before September 2021 may have a key beside their id
+    return _DRIVE.format(name) + (f"&resourcekey={key}" if key else "")
 
 
 def obtain_original(

@@ -1,39 +1,31 @@
 """One file over HTTP, whole and verified or not at all.
 
-The bytes gather in `<name>.<address>.part`; beside it `<name>.<address>.part.json` says which version of which address they are, so
-that a later attempt, in this process or another, asks for the rest alone (Range) and only if the file is still the
-same (If-Range). What the server answers is read by a pure function, `plan_answer`. RFC 9110 names the headers.
+The bytes gather in `<name>.<address>.part`; beside it `<name>.<address>.part.json` says which version of which address they are,
+so that a later attempt, in this process or another, asks for the rest alone (Range) and only if the file is still the
+same (If-Range).
 """
 
 import contextlib
-import email.utils
 import fcntl
 import hashlib
-import html
 import json
 import logging
 import random
-import re
-import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import httpx
 from tqdm import tqdm
 
+from pipeline.answers import HEAD, ChangedError, Origin, Plan, RetryError, page_in, plan_answer, validator_of
+from pipeline.deadlines import DeadlineGuard
 from posegan.errors import PoseGANError
 from posegan.files import publish, write_atomically
 
 logger = logging.getLogger(__name__)
-
-_DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
-_TRANSIENT = (408, 425, 429)  # and every 5xx; what else is refused will be refused again
-_HEAD = 16 << 10  # bytes in which a web page shows itself, its title included
-_TEXT = frozenset(b"\t\n\f\r") | frozenset(range(32, 256))  # no archive begins with 16 KiB of these
 
 
 class Limits(NamedTuple):
@@ -50,88 +42,6 @@ class Limits(NamedTuple):
     redirects: int = 10
 
 
-class Origin(NamedTuple):
-    """Of what the bytes of a part are the beginning."""
-
-    url: str
-    validator: str  # a strong ETag, or a Last-Modified; "" when the server names neither
-    total: int | None  # bytes of the whole file
-
-
-class Plan(NamedTuple):
-    """What to do with an answer: its body belongs at `start`, and the file will have `total` bytes (None: not said)."""
-
-    start: int
-    total: int | None
-
-
-class RetryError(Exception):
-    """An answer that another attempt may better; `wait` is what the server asked for, in seconds."""
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
-class ChangedError(RetryError):
-    """The bytes so far are of no use any more."""
-
-
-def address_of(place: str) -> str:
-    """The http(s) address of a place as params.yaml names it: itself, or that of `gdrive:<id>`."""
-    kind, _, identifier = place.partition(":")
-    return _DRIVE.format(identifier) if kind == "gdrive" else place
-
-
-def plan_answer(status: int, headers: Mapping[str, str], offset: int, origin: Origin) -> Plan:
-    """Read an answer to a request for the bytes from `offset` on of a file that was `origin`.
-
-    Args:
-        status: HTTP status, redirects already followed.
-        headers: of the answer, with case-insensitive names.
-        offset: first byte asked for; 0 for a plain request.
-        origin: what the bytes before `offset` belong to.
-
-    Raises:
-        RetryError: try again; `ChangedError` among them: from the start.
-        PoseGANError: there is no point in trying again.
-    """
-    if status == 200:
-        length = headers.get("Content-Length", "")
-        return Plan(0, int(length) if length.isdecimal() else None)
-    if status in (206, 416) and offset:
-        return _plan_rest(status, headers, offset, origin)
-    if status in _TRANSIENT or status >= 500:
-        raise RetryError(f"the server answered {status}", seconds_of(headers.get("Retry-After", ""), time.time()))
-    raise PoseGANError(f"{origin.url}: the server answered {status}; check the address, or try later")
-
-
-def _plan_rest(status: int, headers: Mapping[str, str], offset: int, origin: Origin) -> Plan:
-    found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", headers.get("Content-Range", ""))
-    start, total = found.groups() if found else (None, None)
-    size = int(total) if total and total != "*" else origin.total
-    same = validator_of(headers) in ("", origin.validator) and origin.total in (None, size)
-    if same and (start == str(offset) if status == 206 else size == offset):
-        return Plan(offset, size)
-    raise ChangedError(f"the file changed since its first {offset:,} bytes came, or the server cannot continue")
-
-
-def validator_of(headers: Mapping[str, str]) -> str:
-    """What names this version of a file in If-Range: its ETag unless weak, else its Last-Modified, else `""`."""
-    etag = headers.get("ETag", "")
-    return etag if etag.startswith('"') else headers.get("Last-Modified", "")
-
-
-def seconds_of(retry_after: str, now: float) -> float:
-    """Seconds that a Retry-After header asks for, as a number or a date (`now`: Unix time); 0 when it makes no sense."""
-    if retry_after.isdecimal():
-        return float(retry_after)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - now)
-    except (ValueError, OverflowError):
-        return 0.0
-
-
 def pause_before(failures: int, limits: Limits, chance: float) -> float:
     """Seconds to wait after so many failures in a row: doubling, capped, and by `chance` (0 .. 1) down to half of that."""
     return min(limits.longest_pause, limits.pause * 2.0 ** min(failures - 1, 30)) * (1 - chance / 2)
@@ -145,8 +55,8 @@ def fetch(url: str, path: Path, verify: Callable[[Path], None], limits: Limits =
     fetched once more in one piece before its rejection is believed.
 
     Raises:
-        PoseGANError: no answer, an error status, a web page, a transfer that stalls, never ends or keeps breaking off, or a
-            file that `verify` rejects.
+        PoseGANError: no answer, an error status, a web page, a transfer that stalls, never ends or keeps breaking off, a
+            file that `verify` rejects, or another process that downloads into the same folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent), _Transfer(url, Part(path, url), limits) as transfer:
@@ -159,14 +69,29 @@ def fetch(url: str, path: Path, verify: Callable[[Path], None], limits: Limits =
                 raise
             logger.warning("%s; it came in pieces, so it is fetched once more as a whole", error)
             transfer.complete()
-            try:
-                verify(transfer.part.path)
-            except PoseGANError:
-                transfer.part.discard()
-                raise
+            _verify_or_discard(transfer.part, verify)
         publish(transfer.part.path, path)
-    for left in path.parent.glob(f"{path.name}.*.part*"):  # this origin, and parts of other addresses
-        left.unlink()
+        for left in path.parent.glob(f"{path.name}.*.part*"):  # this origin, and parts of other addresses
+            left.unlink()
+
+
+def _verify_or_discard(part: "Part", verify: Callable[[Path], None]) -> None:
+    try:
+        verify(part.path)
+    except PoseGANError:
+        part.discard()
+        raise
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One transfer a folder; the lock ends with its process, however that ends."""
+    with (folder / ".lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PoseGANError(f"{folder}: another download writes here; wait until it has ended") from None
+        yield
 
 
 class Part:
@@ -210,10 +135,8 @@ class _Transfer:
     def __init__(self, url: str, part: Part, limits: Limits) -> None:
         self.url, self.part, self.limits = url, part, limits
         self.doubtful = False  # put together from several answers, or of a length that nobody said
-        self._guard = _DeadlineGuard(limits.deadline)
+        self._guard = DeadlineGuard(limits.deadline)
         self._client = httpx.Client(
-            follow_redirects=True,
-            max_redirects=limits.redirects,
             timeout=httpx.Timeout(limits.silence, connect=min(limits.connect, limits.silence)),
             headers={"User-Agent": "posegan", "Accept-Encoding": "identity"},
         )
@@ -237,8 +160,8 @@ class _Transfer:
                 failure: Exception = error
             except (RetryError, httpx.TransportError) as error:
                 failure = error
-            except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
-                raise PoseGANError(f"{self.url}: leads nowhere ({error}); check the address") from error
+            except httpx.InvalidURL as error:
+                raise PoseGANError(f"{self.url}: not an address ({error}); correct it") from error
             self._check_deadline()
             failures = 1 if self.part.size() >= reached + self.limits.progress else failures + 1
             reached = max(reached, self.part.size())
@@ -267,53 +190,68 @@ class _Transfer:
             return
         elif offset:
             headers = {"Range": f"bytes={offset}-", "If-Range": origin.validator}
-        with self._client.stream("GET", self.url, headers=headers, extensions={"trace": self._guard.trace}) as answer:
+        with self._ask(headers) as answer:
             plan = plan_answer(answer.status_code, answer.headers, offset, origin)
-            if (plan.total or 0) > self.limits.size:
-                raise PoseGANError(
-                    f"{self.url}: claims {plan.total:,} bytes, more than the {self.limits.size:,} allowed; check the address"
-                )
-            if not plan.start:
-                self.part.begin(Origin(self.url, validator_of(answer.headers), plan.total))
-            self.doubtful = bool(plan.start) or plan.total is None
+            self._begin(answer, plan)
             if answer.status_code != 416:  # with 416 everything is there
                 self._append(answer, plan)
         if plan.total is not None and self.part.size() != plan.total:
             raise RetryError(f"the transfer broke off after {self.part.size():,} of {plan.total:,} bytes")
 
+    @contextlib.contextmanager
+    def _ask(self, headers: dict[str, str]) -> Iterator[httpx.Response]:
+        """The answer at the end of all redirects, which are followed here because httpx would read their bodies, however long."""
+        request = self._client.build_request("GET", self.url, headers=headers, extensions={"trace": self._guard.trace})
+        for _ in range(self.limits.redirects + 1):
+            with contextlib.closing(self._client.send(request, stream=True)) as answer:
+                if answer.next_request is None:
+                    yield answer
+                    return
+                request = answer.next_request
+        raise PoseGANError(f"{self.url}: leads nowhere (more than {self.limits.redirects} redirects); check the address")
+
+    def _begin(self, answer: httpx.Response, plan: Plan) -> None:
+        if (plan.total or 0) > self.limits.size:
+            raise PoseGANError(f"{self.url}: claims {plan.total:,} bytes, more than the {self.limits.size:,} allowed; check the address")
+        if not plan.start:
+            self.part.begin(Origin(self.url, validator_of(answer.headers), plan.total))
+        self.doubtful = bool(plan.start) or plan.total is None
+
     def _append(self, answer: httpx.Response, plan: Plan) -> None:
-        head = bytearray()
+        head = b""
         bar = tqdm(desc="download", total=plan.total, initial=plan.start, unit="B", unit_scale=True, mininterval=0.5, disable=None)
         try:
             with bar, self.part.path.open("ab") as file:
                 for block in answer.iter_raw():
                     file.write(block)
                     bar.update(len(block))
-                    if not plan.start and len(head) < _HEAD:
-                        head += block
-                        if len(head) >= _HEAD:
-                            self._refuse_page(bytes(head[:_HEAD]))
-                    self._check_size(file.tell())
+                    if not plan.start and len(head) < HEAD:
+                        head = self._look_at(head + block)
+                    self._check_size(file.tell(), plan)
                     self._check_deadline()
         except OSError as error:  # httpx's own errors are none: this is the disk
             raise OSError(error.errno, error.strerror, str(self.part.path)) from error
-        if not plan.start and len(head) < _HEAD:
-            self._refuse_page(bytes(head))
+        if not plan.start and len(head) < HEAD:
+            self._refuse_page(head)
+
+    def _look_at(self, head: bytes) -> bytes:
+        if len(head) >= HEAD:
+            self._refuse_page(head[:HEAD])
+        return head
 
     def _refuse_page(self, head: bytes) -> None:
-        if not set(head) <= _TEXT:
-            return
-        self.part.discard()
-        text = head.decode("utf-8", errors="replace")
-        title = re.search(r"<title[^>]*>(.*?)</title", text, re.DOTALL | re.IGNORECASE)
-        words = " ".join(html.unescape(title[1] if title else text).split())
-        said = f"a web page or a text ('{''.join(filter(str.isprintable, words))[:100]}')" if words else "nothing"
-        raise PoseGANError(f"{self.url}: sent {said} instead of the file; try later, or get it by hand")
+        if not head:
+            raise RetryError("the server sent nothing")
+        if (words := page_in(head)) is not None:
+            self.part.discard()
+            raise PoseGANError(f"{self.url}: sent a web page or a text ('{words}') instead of the file; try later, or get it by hand")
 
-    def _check_size(self, received: int) -> None:
+    def _check_size(self, received: int, plan: Plan) -> None:
         if received > self.limits.size:
             self.part.discard()
             raise PoseGANError(f"{self.url}: more than the {self.limits.size:,} bytes allowed; check the address")
+        if plan.total is not None and received > plan.total:
+            raise ChangedError(f"the server sent more than the {plan.total:,} bytes that it had announced")
 
     def _check_deadline(self) -> None:
         if self._guard.left() <= 0:
@@ -321,38 +259,6 @@ class _Transfer:
             raise PoseGANError(
                 f"{self.url}: not finished within {self.limits.deadline:g} s ({came}); run again to go on, or get it by hand"
             )
-
-
-class _DeadlineGuard:
-    """Shuts every connection down at the deadline.
-
-    httpx bounds only the silence between two bytes: headers that drip in one by one would hold it for as long as the server likes.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-        self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
-        self.start, self.cancel = self._timer.start, self._timer.cancel
-
-    def left(self) -> float:
-        """Seconds until the deadline, negative after it."""
-        return self._end - time.monotonic()
-
-    def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """For httpx's extension `trace`: hears of each new connection."""
-        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            connection = info["return_value"].get_extra_info("socket")
-            if isinstance(connection, socket.socket):
-                self._sockets.append(connection)
-            if self.left() <= 0:
-                self._cut()
-
-    def _cut(self) -> None:
-        for connection in self._sockets:
-            with contextlib.suppress(OSError):  # closed already
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # an SSLSocket's own would first drop its encryption
 
 
 def _is_final(failure: Exception) -> bool:
@@ -372,14 +278,3 @@ def _describe(failure: Exception, limits: Limits) -> str:
     if isinstance(failure, httpx.TransportError):
         return f"no connection ({failure or type(failure).__name__})"
     return str(failure)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One transfer a folder; the lock ends with its process, however that ends."""
-    with (folder / ".lock").open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PoseGANError(f"{folder}: another download writes here; wait until it has ended") from None
-        yield

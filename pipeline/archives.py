@@ -74,7 +74,7 @@ def open_members(source: Path, limits: Limits = Limits()) -> Iterator[list[Membe
             file = stack.enter_context(source.open("rb", buffering=0))
             members = _list(source, file, limits, stack)
         except (FileNotFoundError, IsADirectoryError):
-            raise PoseGANError(f"{source}: no such file; name a zip, tar or tar.gz of Market-1501") from None
+            raise PoseGANError(f"{source}: no such file; set dataset.path to a zip, tar or tar.gz of Market-1501") from None
         except _DAMAGE as error:
             raise PoseGANError(f"{source}: damaged ({error or type(error).__name__}); get a fresh copy") from error
         yield members
@@ -142,8 +142,11 @@ def _read_zipped(source: Path, archive: _GuardedZip, member: zipfile.ZipInfo) ->
     archive.guard.allowance = member.compress_size + _SMALL  # beside the content: its own header, read in blocks
     try:
         with archive.open(member) as content:
-            return content.read(member.file_size + 1)  # a bound: without one, a lying member inflates at will; checks the CRC-32
-    except _DAMAGE as error:
+            data = content.read(member.file_size + 1)  # a bound: without one, a lying member inflates at will; checks the CRC-32
+        if len(data) != member.file_size:
+            raise ValueError(f"{len(data):,} bytes, {member.file_size:,} claimed")
+        return data
+    except (*_DAMAGE, OSError) as error:  # a place before the file's beginning is an OSError
         raise PoseGANError(
             f"{source}: {member.filename} is damaged ({error or type(error).__name__}); get a fresh copy of the archive"
         ) from error

@@ -70,8 +70,14 @@ def fetch(url: str, path: Path, verify: Callable[[Path], None], limits: Limits =
             logger.warning("%s; it came in pieces, so it is fetched once more as a whole", error)
             transfer.complete()
             _verify_or_discard(transfer.part, verify)
+        _clear(path, keep=transfer.part.path)
         publish(transfer.part.path, path)
-        for left in path.parent.glob(f"{path.name}.*.part*"):  # this origin, and parts of other addresses
+
+
+def _clear(path: Path, keep: Path) -> None:
+    """Remove parts of other addresses, notes, and what a killed writer of a note left, while the file has no name yet to be found by."""
+    for left in (*path.parent.glob(f"{path.name}.*.part*"), *path.parent.glob(f".{path.name}.*.tmp")):
+        if left != keep:
             left.unlink()
 
 

@@ -1,14 +1,18 @@
 """Files that are whole or absent: write beside, fsync, rename; and their SHA-256."""
 
 import contextlib
+import glob
 import hashlib
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from posegan.errors import PoseGANError
+
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]  # a folder may be shared by computers
 
 
 @contextlib.contextmanager
@@ -17,14 +21,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The block may write a file or a folder there. A file is fsynced before the rename. When the
     block raises, the temporary is removed and `path` keeps what it had. An existing folder at
-    `path` is replaced.
+    `path` is replaced. Temporaries of killed processes are removed too.
 
     Raises:
         PoseGANError: the disk is full or the folder cannot be written; the message names `path`.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_orphans(path)
         yield temporary
         if temporary.is_dir():
             _replace_folder(temporary, path)
@@ -72,6 +77,24 @@ def check_sha256(path: Path, expected: str, remedy: str) -> None:
     actual = sha256_of(path)
     if actual != expected.lower():
         raise PoseGANError(f"{path}: its SHA-256 is {actual}, expected {expected.lower()}; {remedy}")
+
+
+def _remove_orphans(path: Path) -> None:
+    """Remove temporaries of `path` whose process, on this computer, is no more: a kill leaves them, and they may be large."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}-*-*.tmp"):
+        process = left.name.split("-")[-2]
+        if process.isdigit() and not _is_alive(int(process)):
+            _remove(left)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _replace_folder(temporary: Path, path: Path) -> None:

@@ -18,11 +18,14 @@ def test_at_the_deadline_every_connection_ends() -> None:
     for ours, theirs in pairs:
         ours.settimeout(5)
         assert ours.recv(1) == b""  # would time out after 5 s
+        ours.close()
         theirs.close()
     assert guard.left() <= 0
-    late, _ = connected(guard)
+    late, theirs = connected(guard)
     late.settimeout(5)
     assert late.recv(1) == b""
+    late.close()
+    theirs.close()
 
 
 def test_a_cancelled_guard_and_other_events_cut_nothing() -> None:
@@ -34,3 +37,5 @@ def test_a_cancelled_guard_and_other_events_cut_nothing() -> None:
     time.sleep(0.15)
     theirs.send(b"x")
     assert ours.recv(1) == b"x"
+    ours.close()
+    theirs.close()

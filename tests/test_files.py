@@ -3,6 +3,9 @@
 import errno
 import hashlib
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +61,24 @@ def test_sha256(tmp_path):
         check_sha256(tmp_path / "a", "0" * 64, "get it again")
     with pytest.raises(PoseGANError, match="no such file; get it again"):
         check_sha256(tmp_path / "b", right, "get it again")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_one_is_let_be(tmp_path: Path) -> None:
+    path = tmp_path / "a-b.[c]"
+    write = "import sys, time; from pathlib import Path; from posegan.files import atomic_path\n"
+    write += "with atomic_path(Path(sys.argv[1])) as temporary: temporary.write_bytes(b'half'); print(flush=True); time.sleep(60)"
+    children = [subprocess.Popen([sys.executable, "-c", write, str(path)], stdout=subprocess.PIPE) for _ in range(2)]
+    for child in children:
+        assert child.stdout
+        child.stdout.readline()
+    assert len(list(tmp_path.iterdir())) == 2
+    children[0].kill()
+    children[0].communicate()
+    write_atomically(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    assert len(list(tmp_path.iterdir())) == 2  # the file, and the living writer's
+    children[1].kill()
+    children[1].communicate()
+    write_atomically(path, b"again")
+    assert [left.name for left in tmp_path.iterdir()] == [path.name]

@@ -2,8 +2,11 @@
 
 import re
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -12,13 +15,17 @@ from posegan.errors import PoseGANError
 # Folder -> split. `query` shows the test identities again, to search with; it takes no part in pairing.
 FOLDERS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "query"}
 SUFFIXES = (".jpg", ".jpeg", ".png")
+MEMBER_BYTES = 32 << 20  # as much as the download stage lets in; a person crop has a few kilobytes
 JUNK, DISTRACTOR = (-1, 0)  # identities of boxes that show no whole person, and of people outside the 1,501
 
 # 0002_c1s1_000451_03.jpg: identity, camera, sequence, frame, number of the box in the frame. Eighteen images of
 # the original's test folder end in .jpg.jpg.
 _NAME = re.compile(
-    r"(?P<identity>-1|\d{4})_c(?P<camera>\d)s(?P<sequence>\d)_(?P<frame>\d{6})_(?P<box>\d{2})(?:\.(?:jpe?g|png)){1,2}", re.IGNORECASE
+    r"(?P<identity>-1|\d{4})_c(?P<camera>\d)s(?P<sequence>\d)_(?P<frame>\d{6})_(?P<box>\d{2})(?:\.(?:jpe?g|png)){1,2}",
+    re.IGNORECASE | re.ASCII,  # else the digits of other scripts would give one image two names
 )
+# What zipfile raises on a damaged archive; seen by flipping bytes of valid ones. RuntimeError: encrypted.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
 
 
 class ImageName(NamedTuple):
@@ -47,7 +54,9 @@ def open_archive(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file; run the download stage first") from None
-    except zipfile.BadZipFile as error:
+    except IsADirectoryError:
+        raise PoseGANError(f"{path}: a folder, not a zip archive; run the download stage again") from None
+    except _DAMAGE as error:
         raise PoseGANError(f"{path}: not a zip archive ({error}); run the download stage again") from error
 
 
@@ -55,12 +64,33 @@ def image_members(archive: zipfile.ZipFile) -> list[tuple[str, str]]:
     """Members of a `raw.zip` that are images of a known folder, as (member, split), sorted by member.
 
     Raises:
-        PoseGANError: there is none.
+        PoseGANError: there is none, or one stands twice.
     """
     members = sorted(name for name in archive.namelist() if _is_image(PurePosixPath(name)) and name.count("/") == 1)
+    if twice := next((name for name, after in pairwise(members) if name == after), None):
+        raise PoseGANError(f"{archive.filename}: {twice} stands twice in it; run the download stage again")
     if not members:
         raise PoseGANError(f"{archive.filename}: holds no image in {', '.join(FOLDERS)}; run the download stage again")
     return [(name, FOLDERS[name.split("/")[0]]) for name in members]
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The bytes of a member of raw.zip, at most `MEMBER_BYTES`.
+
+    Raises:
+        PoseGANError: damaged, encrypted, larger, or inflating to more than it claims. The message does not repeat the name.
+    """
+    member = archive.getinfo(name)
+    if member.file_size > MEMBER_BYTES:
+        raise PoseGANError(f"claims {member.file_size:,} bytes, more than the {MEMBER_BYTES:,} allowed")
+    try:
+        with archive.open(member) as content:
+            data = content.read(member.file_size + 1)  # a bound: without one, a lying member inflates at will
+    except (*_DAMAGE, OSError) as error:  # a place before the file's beginning is an OSError
+        raise PoseGANError(f"damaged in the archive ({error or type(error).__name__})") from error
+    if len(data) != member.file_size:
+        raise PoseGANError(f"damaged in the archive ({len(data):,} bytes, {member.file_size:,} claimed)")
+    return data
 
 
 def normalised_names(names: Iterable[str]) -> dict[str, str]:

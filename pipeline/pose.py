@@ -18,12 +18,12 @@ from tqdm import tqdm
 
 from pipeline.annotations import Matched, match_annotations, read_annotations, shown
 from pipeline.formats.annotation import Annotation, Keypoints
-from pipeline.market1501 import ImageName, image_members, open_archive, parse_name
+from pipeline.market1501 import ImageName, image_members, open_archive, parse_name, read_member
 from pipeline.tables import KEYPOINTS_SCHEMA, joint_columns, write_table
 from posegan.config import load_params
 from posegan.errors import PoseGANError
 from posegan.estimator import PersonPose, PoseEstimator
-from posegan.images import ImageError, decode_image
+from posegan.images import decode_image
 from posegan.skeleton import JOINT_COUNT
 
 STATUSES = ("ok", "no_person", "unreadable", "bad_name")
@@ -136,8 +136,8 @@ def keypoints_table(rows: Sequence[Row]) -> pa.Table:
 def _decode(archive: zipfile.ZipFile, member: str, split: str) -> _Decoded:
     name = parse_name(member)
     try:
-        image = decode_image(archive.read(member))
-    except (ImageError, zipfile.BadZipFile) as error:
+        image = decode_image(read_member(archive, member))
+    except PoseGANError as error:
         return _Decoded(member, split, name, None, "unreadable", str(error))
     if name is None:
         return _Decoded(member, split, None, image, "bad_name", BAD_NAME)

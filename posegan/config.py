@@ -84,16 +84,20 @@ class PoseConfig(Section):
     annotations: list[Annotated[str, Field(min_length=1)]]
     weights: Annotated[str, Field(min_length=1)]
     sha256: Sha256
+    trust_unpinned: bool
     image_size: Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
     batch_size: Positive
     person_confidence: Fraction
     joint_confidence: Fraction
+    precision: Literal["float32", "bfloat16", "float16"]
     device: Device
 
     @model_validator(mode="after")
     def _needs_of_the_source(self) -> Self:
         if self.source == "annotations" and not self.annotations:
             raise ValueError("annotations: pose.source is 'annotations', which needs the path of at least one file or folder here")
+        if self.weights.startswith(("http://", "https://")) and not self.sha256:
+            raise ValueError("sha256: pose.weights is an address, whose content must be pinned by its SHA-256 here")
         return self
 
 

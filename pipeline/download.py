@@ -22,6 +22,7 @@ import click
 from tqdm import tqdm
 
 from pipeline.market1501 import FOLDERS, is_link, normalised_names
+from pipeline.people import TABLE, from_people, holds_people, summarise_people
 from pipeline.synthetic import write_sample
 from posegan.config import DatasetConfig, load_params
 from posegan.errors import PoseGANError
@@ -187,11 +188,13 @@ def download(params_path: Path, out: Path) -> None:
     """Get the images and verify them (parameters: dataset).
 
     dataset.source says from where: sample (drawn people, no network), archive (a local Market-1501 zip, with or
-    without a top folder), folder (an unpacked copy), or url (with its SHA-256). Files outside the folders
-    bounding_box_train, bounding_box_test and query are ignored and counted.
+    without a top folder), folder (own photos, one folder a person, or an unpacked Market-1501), or url (with its
+    SHA-256). Of Market-1501, files outside the folders bounding_box_train, bounding_box_test and query are ignored and
+    counted; of own photos, photos.csv beside the archive and in it names every file, with its image or the reason.
     """
     started = time.monotonic()
     config = load_params(params_path).dataset
+    out.with_name(TABLE).unlink(missing_ok=True)  # of other photos
     summary = _obtain(config, out)
     click.echo(f"download: {config.source}: {summary}; {out.stat().st_size / 1e6:.1f} MB; {time.monotonic() - started:.1f} s")
 
@@ -201,6 +204,8 @@ def _obtain(config: DatasetConfig, out: Path) -> str:
         with atomic_path(out) as temporary:
             counts = write_sample(temporary, config.sample, progress=sys.stderr.isatty())
         return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    if config.source == "folder" and holds_people(Path(config.path)):
+        return summarise_people(from_people(Path(config.path), out, config.people), out)
     if config.source == "archive":
         outcome = from_archive(Path(config.path), out, config.sha256)
     elif config.source == "folder":

@@ -43,11 +43,11 @@ class Fit(NamedTuple):
     top: float
 
 
-def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode JPEG, PNG, WebP or BMP bytes into a loaded RGB image, turned upright as its EXIF tag says.
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """Decode bytes of one of Pillow's `formats` into a loaded RGB image, turned upright as its EXIF tag says.
 
-    Transparent parts become white. The size is checked before any pixel is decoded: a file of a few
-    kilobytes may claim gigapixels.
+    Transparent parts become white; of several pictures in a file, the first is taken. The size is checked before any
+    pixel is decoded: a file of a few kilobytes may claim gigapixels.
 
     Raises:
         ImageError: empty, cut, damaged, of another format, or above `max_pixels` pixels.
@@ -55,7 +55,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     if not data:
         raise ImageError("the file is empty", "unreadable")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=formats)
         if image.width * image.height > max_pixels:
             raise ImageError(f"{image.width} x {image.height} pixels, more than the {max_pixels:,} allowed", "too_large")
         image.load()
@@ -63,9 +63,17 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except _BOMBS:
         raise ImageError(f"more pixels than the {max_pixels:,} allowed", "too_large") from None
     except UnidentifiedImageError:
-        raise ImageError("not a JPEG, PNG, WebP or BMP image", "unreadable") from None
+        known = "an image in a format that Pillow reads" if len(formats) > len(FORMATS) else "a JPEG, PNG, WebP or BMP image"
+        raise ImageError(f"not {known}", "unreadable") from None
     except _DECODER_ERRORS as error:
         raise ImageError(f"damaged image ({error})", "unreadable") from error
+
+
+def encode_jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """RGB pixels (H, W, 3) as a JPEG whose loss does not show: quality 95, colours at full resolution."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from posegan.config import ImageConfig, ModelConfig
 from posegan.errors import PoseGANError
-from posegan.networks import Discriminator, Encoder, Generator, SampleNorm, level_channels, level_count
+from posegan.networks import Discriminator, Encoder, Generator, SampleNorm, level_channels, level_sizes
 
 DEFORMATIONS = ("none", "parts", "learned", "parts+learned")
 MARKET, SQUARE = ImageConfig(height=128, width=64), ImageConfig(height=256, width=256)
@@ -50,8 +50,8 @@ def test_the_paper_s_discriminator_has_its_number_of_parameters() -> None:
 
 
 def test_levels_are_the_paper_s() -> None:
-    assert level_count(128, 64) == 6
-    assert level_count(256, 256) == 7
+    assert level_sizes(128, 64) == [(128, 64), (64, 32), (32, 16), (16, 8), (8, 4), (4, 2)]
+    assert len(level_sizes(256, 256)) == len(level_sizes(256, 176)) == 7
     assert level_channels(64, 7) == (64, 128, 256, 512, 512, 512, 512)
     sizes = [tuple(feature.shape[1:]) for feature in Encoder(21, level_channels(2, 6))(torch.zeros(1, 21, 128, 64))]
     assert sizes == [(2, 128, 64), (4, 64, 32), (8, 32, 16), (16, 16, 8), (16, 8, 4), (16, 4, 2)]

@@ -1,6 +1,7 @@
 """One photograph, whatever it is, in the form in which the archive keeps it: an upright RGB JPEG or PNG of bounded size."""
 
 import io
+import warnings
 from functools import cache
 from typing import NamedTuple
 
@@ -38,7 +39,13 @@ def store_photo(data: bytes, maximum_side: int) -> Stored:
     Raises:
         ImageError: no image, damaged, or too large to be decoded.
     """
-    image = decode_image(data, formats=readable_formats())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of damage that the picture can do without, such as in its EXIF
+        image = decode_image(data, formats=readable_formats())
+        return _stored(data, image, maximum_side)
+
+
+def _stored(data: bytes, image: Image.Image, maximum_side: int) -> Stored:
     with Image.open(io.BytesIO(data), formats=readable_formats()) as header:
         upright = header.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
         if header.format in _AS_THEY_ARE and header.mode in ("RGB", "L") and upright and max(image.size) <= maximum_side:

@@ -40,7 +40,7 @@ def store_photo(data: bytes, maximum_side: int) -> Stored:
         ImageError: no image, damaged, or too large to be decoded.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of damage that the picture can do without, such as in its EXIF
+        warnings.simplefilter("ignore")  # of damage that the picture can do without, such as in its EXIF
         image = decode_image(data, formats=readable_formats())
         return _stored(data, image, maximum_side)
 

@@ -29,7 +29,7 @@ from pipeline.tables import INDEX_SCHEMA, Keypoints, read_keypoints, read_pairs,
 from posegan.config import ImageConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path
-from posegan.images import ImageError, decode_image, encode_jpeg, fit_image, fit_keypoints
+from posegan.images import ImageError, decode_image, encode_jpeg, fit_keypoints, fit_person
 
 SPLITS = ("train", "val", "test")
 MEGABYTE = 1_000_000
@@ -166,7 +166,7 @@ def _stored(name: str, material: Material) -> tuple[tuple[bytes, str], npt.NDArr
     if size is None or (table["height"][row].as_py(), table["width"][row].as_py()) == (size.height, size.width):
         return (data, PurePosixPath(name).suffix.lower()), joints
     try:
-        pixels, fit = fit_image(decode_image(data), size.height, size.width)
+        pixels, fit = fit_person(decode_image(data), joints, size.height, size.width)
     except ImageError as error:
         raise PoseGANError(f"{material.archive.filename}: {name}: {error}; run the pose stage again for this archive") from error
     return (encode_jpeg(pixels), ".jpg"), fit_keypoints(joints, fit)
@@ -221,7 +221,8 @@ def shard(params_path: Path, raw: Path, keypoints: Path, pairs_path: Path, out: 
     """Pack the paired images into WebDataset tars with an index (parameters: image, shard).
 
     One sample holds one identity: each of its images once, their keypoints, and which of them form pairs. Images of
-    another size than image.height x image.width are scaled into it as a whole, with their keypoints, and padded.
+    another size than image.height x image.width are cut to the person's surroundings where there is much else, scaled
+    into that size with their keypoints, and padded.
     The folder appears only when all of it is written.
     """
     started = time.monotonic()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from posegan.errors import PoseGANError
-from posegan.skeleton import BONES, JOINT_COUNT
+from posegan.skeleton import BONES, JOINT_COUNT, SHOULDER_HIP_SIDES, TORSO
 
 MAX_PIXELS = 64_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -24,6 +24,8 @@ Reason = Literal["unreadable", "too_large"]
 # What Pillow's decoders raise on damaged input; seen by cutting and flipping bytes of valid files.
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+# The person's frame, in shoulder-hip lengths: around the joints, and from the torso's middle up and down an upright body.
+MARGIN, ABOVE, BELOW = 0.5, 1.8, 2.8
 _GROUND = (24, 24, 28)
 
 
@@ -106,6 +108,39 @@ def fit_image(image: Image.Image, height: int, width: int) -> tuple[npt.NDArray[
     margins = ((top, height - inner_height - top), (left, width - inner_width - left), (0, 0))
     half = (scale - 1) / 2  # pixel centres: fitted + 1/2 = scale * (original + 1/2 - cut) + margin
     return np.pad(pixels, margins, mode="edge"), Fit(scale, left - scale * cut_left + half, top - scale * cut_top + half)
+
+
+def fit_person(image: Image.Image, keypoints: npt.NDArray[np.float32], height: int, width: int) -> tuple[npt.NDArray[np.uint8], Fit]:
+    """As `fit_image`, of the part of an image in which its person with `keypoints` (K, 3) about fills the picture."""
+    if image.size == (width, height):
+        return fit_image(image, height, width)
+    left, top, right, bottom = person_frame(keypoints, image.size, width / height)
+    pixels, fit = fit_image(image.crop((left, top, right, bottom)), height, width)
+    return pixels, Fit(fit.scale, fit.left - fit.scale * left, fit.top - fit.scale * top)
+
+
+def person_frame(keypoints: npt.NDArray[np.float32], size: tuple[int, int], aspect: float) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the part of an image of `size` (width, height) that shows its person whole.
+
+    In shoulder-hip lengths of the pose, it leaves `MARGIN` around the visible joints, and room for an upright body's hair
+    and feet, whether or not they were found. It has `aspect` (width / height) where the image is large enough; all of the
+    image where the person fills it, or a joint of the torso is missing.
+    """
+    everything = (0, 0, *size)
+    if (keypoints[TORSO, 2] <= 0).any():
+        return everything
+    points = keypoints[keypoints[:, 2] > 0, :2] + 0.5  # from the image's edge
+    sides = np.array([keypoints[hip, :2] - keypoints[shoulder, :2] for shoulder, hip in SHOULDER_HIP_SIDES])
+    length = float(np.sqrt((sides**2).sum(axis=1).mean()))
+    x, y = (keypoints[TORSO, :2] + 0.5).mean(axis=0)
+    low = np.minimum(points.min(axis=0) - MARGIN * length, (x, y - ABOVE * length))
+    high = np.maximum(points.max(axis=0) + MARGIN * length, (x, y + BELOW * length))
+    spans = high - low
+    spans = np.maximum(spans, (spans[1] * aspect, spans[0] / aspect)).clip(max=size)
+    starts = ((low + high - spans) / 2).clip(0, np.array(size) - spans)  # moved inside before anything is cut off
+    left, top = np.floor(starts + 1e-3).astype(int).tolist()
+    right, bottom = np.minimum(np.ceil(starts + spans - 1e-3), size).astype(int).tolist()
+    return left, top, right, bottom
 
 
 def fit_keypoints(keypoints: npt.NDArray[np.float32], fit: Fit) -> npt.NDArray[np.float32]:

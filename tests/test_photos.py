@@ -11,7 +11,7 @@ from posegan.images import ImageError, decode_image
 
 RNG = np.random.default_rng(0)
 PICTURE = Image.fromarray(RNG.integers(0, 256, (6, 4, 3), dtype=np.uint8)).resize((40, 60))
-LOSSLESS = ["BMP", "DDS", "DIB", "GIF", "ICO", "IM", "JPEG2000", "PCX", "PPM", "QOI", "SGI", "TGA", "TIFF", "WEBP"]
+LOSSLESS = ["BMP", "DDS", "DIB", "GIF", "ICO", "JPEG2000", "PCX", "PPM", "QOI", "SGI", "TGA", "TIFF", "WEBP"]
 
 
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:

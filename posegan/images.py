@@ -26,6 +26,7 @@ _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyEr
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # The person's frame, in shoulder-hip lengths: around the joints, and from the torso's middle up and down an upright body.
 MARGIN, ABOVE, BELOW = 0.5, 1.8, 2.8
+LARGE = 256  # pixels of height from which a grid needs no enlargement
 _GROUND = (24, 24, 28)
 
 
@@ -184,8 +185,10 @@ def _hue(fraction: float) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def image_grid(rows: Sequence[Sequence[npt.NDArray[np.uint8]]], header: Sequence[str] | None = None, scale: int = 2) -> Image.Image:
+def image_grid(rows: Sequence[Sequence[npt.NDArray[np.uint8]]], header: Sequence[str] | None = None, scale: int = 0) -> Image.Image:
     """Lay uint8 (H, W, 3) images of one size out as rows, enlarged `scale` times, with a heading over each column.
+
+    Scale 0: twice, but images of 256 pixels and more as they are; such a grid is large enough.
 
     Raises:
         ValueError: no image, or images of unequal sizes.
@@ -193,7 +196,9 @@ def image_grid(rows: Sequence[Sequence[npt.NDArray[np.uint8]]], header: Sequence
     sizes = {image.shape for row in rows for image in row}
     if len(sizes) != 1:
         raise ValueError(f"rows: expected images of one shape, got {sorted(sizes)}")
-    height, width, _ = (scale * side for side in sizes.pop())
+    height, width, _ = sizes.pop()
+    scale = scale or (1 if height >= LARGE else 2)
+    height, width = scale * height, scale * width
     gap, columns = 4, max(len(row) for row in rows)
     top = 20 if header else gap
     grid = Image.new("RGB", (gap + columns * (width + gap), top + len(rows) * (height + gap)), "white")

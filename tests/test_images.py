@@ -233,5 +233,7 @@ def test_a_grid_shows_every_image_once_in_its_place() -> None:
         for column in range(3):
             value = 10 * (3 * row + column)
             assert (grid[20 + row * 12 : 28 + row * 12, 4 + column * 10 : 10 + column * 10] == value).all()
+    assert image_grid([[np.zeros((255, 3, 3), np.uint8)]]).height == 2 * 255 + 8
+    assert image_grid([[np.zeros((256, 3, 3), np.uint8)]]).height == 256 + 8
     with pytest.raises(ValueError, match="one shape"):
         image_grid([[PIXELS, PIXELS[:4]]])

@@ -24,7 +24,7 @@ def write_params(album: Path, height: int, width: int) -> None:
         pose={"weights": str(ROOT / "posegan" / "weights" / "yolo11n-pose-drawn.pt"), "device": "cpu"},
         pair={"validation_identities": 0.3},
         train={"iterations": 2, "log_every": 1, "validate_every": 2, "sample_every": 2, "checkpoint_every": 2},
-        evaluate={"pairs": 2},
+        evaluate={"pairs": 2, "grid_rows": 1},
     ).model_dump()
     tiny["dataset"] |= {"source": "folder", "path": str(album)}
     tiny["dataset"]["people"]["maximum_side"] = 320

@@ -31,6 +31,7 @@ TABLE = "photos.csv"  # in the archive, and beside it
 USED = "used"
 # Why a file was not used, the first that applies.
 REASONS = ("hidden", "link", "no_file", "no_person", "too_large", "unreadable", "duplicate")
+_HEIC = (".heic", ".heif")  # what iPhones write, and Pillow does not read
 MAXIMUM_BYTES = 256 << 20  # of one photo
 MAXIMUM_PEOPLE, MAXIMUM_PHOTOS = 9_999, 999_999  # what the names' digits can tell apart
 
@@ -179,7 +180,7 @@ def _read(maximum_side: int, path: Path) -> Prepared:
         data = path.read_bytes()
         return Prepared(hashlib.sha256(data).hexdigest(), store_photo(data, maximum_side), USED, "")
     except ImageError as error:
-        return Prepared("", None, error.reason, str(error))
+        return Prepared("", None, error.reason, f"{error}; convert it to JPEG" if path.suffix.lower() in _HEIC else str(error))
     except OSError as error:
         return Prepared("", None, "unreadable", error.strerror or str(error))
 

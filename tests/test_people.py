@@ -108,7 +108,9 @@ def test_every_file_has_its_fate(tmp_path: Path) -> None:
     (folder / "c0" / "linked").symlink_to(folder / "a1")
     os.mkfifo(folder / "c0" / "pipe.png")
     expected |= {huge: "too_large", folder / "c0/link.png": "link", folder / "c0/linked": "link", folder / "c0/pipe.png": "no_file"}
+    expected[write(folder / "c0" / "IMG_1.HEIC", b"\0\0\0\x18ftypheic" + bytes(50))] = "unreadable"
     table = from_people(folder, tmp_path / "raw.zip", CONFIG)
+    assert [row.detail[-18:] for row in table if row.file == "c0/IMG_1.HEIC"] == ["convert it to JPEG"]
     fates = {row.file: row.status for row in table}
     assert {path.relative_to(folder).as_posix(): fate for path, fate in expected.items()}.items() <= fates.items()
     assert len(table) == len(fates) == 9 + len(expected)

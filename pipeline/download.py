@@ -18,6 +18,7 @@ from tqdm import tqdm
 from pipeline.archives import NESTED_SUFFIXES, Limits, open_members
 from pipeline.market1501 import FOLDERS, normalised_names
 from pipeline.mirrors import address_of, obtain_original
+from pipeline.people import TABLE, from_people, holds_people, summarise_people
 from pipeline.synthetic import write_sample
 from pipeline.transfer import Limits as TransferLimits
 from pipeline.transfer import fetch
@@ -133,12 +134,14 @@ def download(params_path: Path, out: Path, downloads: Path, record: Path) -> Non
     """Get the images and verify them (parameters: dataset).
 
     dataset.source says from where: sample (drawn people, no network), market1501 (the mirrors in turn), archive (a
-    local zip, tar or tar.gz, with or without a top folder), folder (an unpacked copy), or url (with its SHA-256).
-    What was fetched in part is gone on with. Files outside the folders bounding_box_train, bounding_box_test and
-    query are ignored and counted.
+    local zip, tar or tar.gz of Market-1501, with or without a top folder), folder (own photos, one folder a person, or
+    an unpacked Market-1501), or url (with its SHA-256). What was fetched in part is gone on with. Of Market-1501, files
+    outside the folders bounding_box_train, bounding_box_test and query are ignored and counted; of own photos,
+    photos.csv beside the archive and in it names every file, with its image or the reason.
     """
     started = time.monotonic()
     config = load_params(params_path).dataset
+    out.with_name(TABLE).unlink(missing_ok=True)  # of other photos
     summary = _obtain(config, out, downloads, record)
     click.echo(f"download: {config.source}: {summary}; {out.stat().st_size / 1e6:.1f} MB; {time.monotonic() - started:.1f} s")
 
@@ -148,6 +151,8 @@ def _obtain(config: DatasetConfig, out: Path, downloads: Path, record: Path) -> 
         with atomic_path(out) as temporary:
             counts = write_sample(temporary, config.sample, progress=sys.stderr.isatty())
         return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    if config.source == "folder" and holds_people(Path(config.path)):
+        return summarise_people(from_people(Path(config.path), out, config.people), out)
     if config.source == "market1501":
         outcome = from_archive(obtain_original(config.mirrors, downloads, record), out, "")
     elif config.source == "archive":

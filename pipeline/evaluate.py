@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pipeline.pose_weights import with_local_weights
 from pipeline.report import Evaluation, Showcase, write_report
 from posegan import metrics
 from posegan.checkpoint import load_generator, read_generator_card
@@ -50,7 +51,8 @@ _TRIVIAL = {("real_target", name) for name in ("ssim", "mask_ssim", "l1", "psnr"
 @click.option(
     "--report", type=FILE, default=Path("reports/evaluation"), show_default=True, help="Folder to write: index.html, grid, tables."
 )
-def evaluate(params_path: Path, shards: Path, model: Path, live: Path, metrics_path: Path, report: Path) -> None:
+@click.option("--downloads", type=FILE, default=Path("data/downloads"), show_default=True, help="For weights that are fetched.")
+def evaluate(params_path: Path, shards: Path, model: Path, live: Path, metrics_path: Path, report: Path, downloads: Path) -> None:
     """Judge the generator on held-out pairs and write the report (parameters: image, evaluate, pose).
 
     Beside the generated images the same numbers are taken for the source image, copied (the floor), and for the
@@ -59,7 +61,7 @@ def evaluate(params_path: Path, shards: Path, model: Path, live: Path, metrics_p
     started = time.monotonic()
     keep_freed_memory()
     params = load_params(params_path)
-    evaluation = judge_generator(params, shards, model, PoseEstimator(params.pose))
+    evaluation = judge_generator(params, shards, model, PoseEstimator(with_local_weights(params.pose, downloads)))
     write_report(report, evaluation, live)
     numbers = flat_metrics(evaluation)
     write_atomically(metrics_path, json.dumps(numbers, indent=2) + "\n")

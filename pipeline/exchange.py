@@ -14,7 +14,7 @@ from pipeline.formats.keypoint_csv import write_keypoint_csv
 from pipeline.formats.openpose import write_openpose
 from pipeline.formats.pair_csv import write_pair_csv
 from pipeline.market1501 import FOLDERS, image_members, open_archive, parse_name
-from pipeline.pose import BAD_NAME, NO_JOINT, Row, annotate_archive, read_people, write_keypoints
+from pipeline.pose import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table, read_people, write_keypoints
 from pipeline.tables import Keypoints, read_keypoints, read_pairs
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path
@@ -123,11 +123,11 @@ def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tupl
     chosen = "" if form == "auto" else form
     if size is not None:
         annotations = [annotation for source in sources for annotation in read_annotations(source, chosen)]
-        summary = write_keypoints(out, rows_without_archive(annotations, size, split))
+        summary = write_keypoints(out, keypoints_table(rows_without_archive(annotations, size, split)))
     else:
         with open_archive(raw) as archive:
             people, absent = read_people(sources, [member for member, _ in image_members(archive)], chosen)
-            summary = write_keypoints(out, list(annotate_archive(archive, people)), absent)
+            summary = write_keypoints(out, keypoints_table(list(annotate_archive(archive, people))), absent)
     click.echo(f"import-keypoints: {summary}; written to {out}")
 
 

@@ -5,10 +5,11 @@ The joints come from the pose detector, or from annotations that others made.
 
 import time
 import zipfile
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 import click
 import numpy as np
@@ -16,15 +17,22 @@ import pyarrow as pa
 from PIL import Image
 from tqdm import tqdm
 
+import posegan
 from pipeline.annotations import Matched, match_annotations, read_annotations, shown
 from pipeline.formats.annotation import Annotation, Keypoints
 from pipeline.market1501 import ImageName, image_members, open_archive, parse_name, read_member
+from pipeline.pose_parts import PoseParts, fingerprint_of
+from pipeline.pose_weights import with_local_weights
 from pipeline.tables import KEYPOINTS_SCHEMA, joint_columns, write_table
-from posegan.config import load_params
+from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError
-from posegan.estimator import PersonPose, PoseEstimator
+from posegan.estimator import PersonPose, PoseEstimator, verified_weights
 from posegan.images import decode_image
 from posegan.skeleton import JOINT_COUNT
+
+IMAGES_A_PART = 2048  # of a run that can go on: seconds to minutes of work
+_CHUNKS_AHEAD = 2
+_CODE = [Path(__file__), *(Path(posegan.__file__).parent / f"{name}.py" for name in ("estimator", "images", "skeleton"))]
 
 STATUSES = ("ok", "no_person", "unreadable", "bad_name")
 # Details of a row that is not ok.
@@ -82,12 +90,27 @@ def estimate_archive(archive: zipfile.ZipFile, estimator: Estimator, chunk: int)
     A member that cannot be read, is no image, or whose name does not follow the grammar is a row of its own
     kind and never reaches the detector.
     """
-    decoded = (_decode(archive, member, split) for member, split in image_members(archive))
-    while images := list(islice(decoded, chunk)):
+    return estimate_members(archive, image_members(archive), estimator, chunk)
+
+
+def estimate_members(archive: zipfile.ZipFile, members: Sequence[tuple[str, str]], estimator: Estimator, chunk: int) -> Iterator[Row]:
+    """As `estimate_archive`, for some members (name, split); the next chunks are decoded while the detector works."""
+    for images in _decoded_ahead(archive, members, chunk):
         ready = [item for item in images if item.image is not None and item.status == "ok"]
         found = estimator.estimate([item.image for item in ready if item.image is not None])
         people = dict(zip((item.member for item in ready), found, strict=True))
         yield from (_row(item, people.get(item.member), "the detector found no person") for item in images)
+
+
+def _decoded_ahead(archive: zipfile.ZipFile, members: Sequence[tuple[str, str]], chunk: int) -> Iterator[list[_Decoded]]:
+    with ThreadPoolExecutor(1, "decoder") as decoder:
+        waiting: deque[Future[list[_Decoded]]] = deque()
+        for start in range(0, len(members), chunk):
+            waiting.append(decoder.submit(lambda part: [_decode(archive, *member) for member in part], members[start : start + chunk]))
+            if len(waiting) > _CHUNKS_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def annotate_archive(archive: zipfile.ZipFile, people: Mapping[str, Annotation]) -> Iterator[Row]:
@@ -154,13 +177,39 @@ def _row(item: _Decoded, person: Person | None, nobody: str) -> Row:
     return Row(item.member, item.split, item.name, size, "ok", None, person)
 
 
-def write_keypoints(out: Path, rows: Sequence[Row], absent: Sequence[str] = ()) -> str:
+def estimate_in_parts(
+    archive: zipfile.ZipFile, members: Sequence[tuple[str, str]], config: PoseConfig, parts: PoseParts, size: int = IMAGES_A_PART
+) -> pa.Table:
+    """The table of all images, `size` at a time; parts that an earlier, stopped run finished are taken as they are."""
+    tables, estimator = [], None
+    with tqdm(desc="pose", total=len(members), unit="image", mininterval=0.5, disable=None) as bar:
+        for start in range(0, len(members), size):
+            some = members[start : start + size]
+            table = parts.read(start // size, [member for member, _ in some])
+            if table is None:
+                estimator = estimator or PoseEstimator(config)
+                table = keypoints_table(list(_counted(estimate_members(archive, some, estimator, config.batch_size), bar)))
+                parts.write(start // size, table)
+            else:
+                bar.update(len(some))
+            tables.append(table)
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _counted(rows: Iterator[Row], bar: "tqdm[NoReturn]") -> Iterator[Row]:
+    for row in rows:
+        yield row
+        bar.update()
+
+
+def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = ()) -> str:
     """Write keypoints.parquet with its counts, and give the summary; `absent` are annotations that mean no image."""
-    counts = {status: sum(row.status == status for row in rows) for status in STATUSES}
-    counts["unannotated"] = sum(row.detail == UNANNOTATED for row in rows)
+    statuses, details = Counter(table["status"].to_pylist()), Counter(table["detail"].to_pylist())
+    counts = {status: statuses[status] for status in STATUSES}
+    counts["unannotated"] = details[UNANNOTATED]
     counts["annotations_without_image"] = len(absent)
-    write_table(out, keypoints_table(rows), counts)
-    summary = f"{len(rows):,} images in: " + ", ".join(f"{counts[status]:,} {status}" for status in STATUSES)
+    write_table(out, table, counts)
+    summary = f"{len(table):,} images in: " + ", ".join(f"{counts[status]:,} {status}" for status in STATUSES)
     if counts["unannotated"]:
         summary += f"; {counts['unannotated']:,} of no_person without an annotation"
     if absent:
@@ -174,25 +223,45 @@ def write_keypoints(out: Path, rows: Sequence[Row], absent: Sequence[str] = ()) 
 )
 @click.option("--raw", type=click.Path(path_type=Path), default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("data/keypoints.parquet"), show_default=True, help="Table to write.")
-def pose(params_path: Path, raw: Path, out: Path) -> None:
+@click.option(
+    "--downloads",
+    type=click.Path(path_type=Path),
+    default=Path("data/downloads"),
+    show_default=True,
+    help="For weights that are fetched.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=Path("state/pose"),
+    show_default=True,
+    help="What a stopped run has done.",
+)
+def pose(params_path: Path, raw: Path, out: Path, downloads: Path, state: Path) -> None:
     """Find the person and the 18 joints in every image (parameters: pose).
 
     Asks the detector or, with pose.source: annotations, the files of pose.annotations. Reads the images inside
     the archive without unpacking it, and writes one row an image: its name's parts, its size, a status (ok,
-    no_person, unreadable, bad_name) with the reason, and x, y, confidence of each joint.
+    no_person, unreadable, bad_name) with the reason, and x, y, confidence of each joint. Stopped at any moment, the
+    next run goes on.
     """
     started = time.monotonic()
     config = load_params(params_path).pose
+    parts, absent = None, list[str]()
     with open_archive(raw) as archive:
-        members = [member for member, _ in image_members(archive)]
-        absent: list[str] = []
+        members = image_members(archive)
         if config.source == "annotations":
-            people, absent = read_people([Path(path) for path in config.annotations], members)
-            found = annotate_archive(archive, people)
+            people, absent = read_people([Path(path) for path in config.annotations], [member for member, _ in members])
+            bar = tqdm(annotate_archive(archive, people), "pose", len(members), unit="image", mininterval=0.5, disable=None)
+            table = keypoints_table(list(bar))
         else:
-            found = estimate_archive(archive, PoseEstimator(config), config.batch_size)
-        rows = list(tqdm(found, "pose", len(members), unit="image", mininterval=0.5, disable=None))
-    if len(rows) != len(members):
-        raise RuntimeError(f"{len(members)} images went in and {len(rows)} came out")
-    summary = write_keypoints(out, rows, absent)
+            config = with_local_weights(config, downloads)
+            weights = verified_weights(config.weights, config.sha256, config.trust_unpinned)
+            parts = PoseParts(state, fingerprint_of(archive, config.model_dump_json(), [weights, *_CODE]))
+            table = estimate_in_parts(archive, members, config, parts)
+    if len(table) != len(members):
+        raise RuntimeError(f"{len(members)} images went in and {len(table)} came out")
+    summary = write_keypoints(out, table, absent)
+    if parts is not None:
+        parts.clear()
     click.echo(f"pose: {summary}; {time.monotonic() - started:.1f} s")

@@ -199,8 +199,9 @@ def accuracy_table(weights: Path, images: int, seed: int) -> str:
     from posegan.estimator import PoseEstimator
 
     config = PoseConfig(
-        source="detector", annotations=[], weights=str(weights), sha256=sha256_of(weights), image_size=FINE.image_size, batch_size=64,
-        person_confidence=0.25, joint_confidence=0.0, device="cpu",
+        source="detector", annotations=[], weights=str(weights), sha256=sha256_of(weights), trust_unpinned=False,
+        image_size=FINE.image_size, batch_size=64,
+        person_confidence=0.25, joint_confidence=0.0, precision="float32", device="cpu",
     )  # fmt: skip
     estimator = PoseEstimator(config)
     lines = [

@@ -2,6 +2,10 @@
 
 Market-1501's 263,632 training pairs show only 12,116 images; a record for each pair would store every image
 about 44 times. So a sample holds an identity's images, their keypoints, and which of them form pairs.
+
+This is also the one place where images are brought to the size that the networks take, with their keypoints: once, so that
+training decodes small images, and late, so that the detector saw them as they were. An image of that size stays as it is,
+byte for byte.
 """
 
 import hashlib
@@ -22,9 +26,10 @@ from webdataset import TarWriter
 
 from pipeline.market1501 import open_archive
 from pipeline.tables import INDEX_SCHEMA, Keypoints, read_keypoints, read_pairs, write_table
-from posegan.config import ShardConfig, load_params
+from posegan.config import ImageConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path
+from posegan.images import ImageError, decode_image, encode_jpeg, fit_keypoints, fit_person
 
 SPLITS = ("train", "val", "test")
 MEGABYTE = 1_000_000
@@ -43,6 +48,15 @@ class Piece(NamedTuple):
     def key(self) -> str:
         """Name of the sample; without dots, which end a key in WebDataset."""
         return f"{self.split}-{self.identity:04d}-{self.number:02d}"
+
+
+class Material(NamedTuple):
+    """What samples are made of; images are fitted to the size `image`, or left as they are where that is None."""
+
+    archive: zipfile.ZipFile
+    keypoints: Keypoints
+    rows: dict[str, int]  # of an image in the table of keypoints
+    image: ImageConfig | None
 
 
 class Place(NamedTuple):
@@ -90,42 +104,43 @@ def _pieces(split: str, identity: int, pairs: list[tuple[str, str]], maximum_ima
         yield Piece(split, identity, number, tuple(members), table)
 
 
-def write_shards(folder: Path, pieces: list[Piece], keypoints: Keypoints, archive: zipfile.ZipFile, target_bytes: float) -> pa.Table:
+def write_shards(
+    folder: Path,
+    pieces: list[Piece],
+    keypoints: Keypoints,
+    archive: zipfile.ZipFile,
+    target_bytes: float,
+    image: ImageConfig | None = None,
+) -> pa.Table:
     """Write the tars under `folder` and return index.parquet's table.
 
-    A shard ends with the first sample that takes it to `target_bytes`.
+    A shard ends with the first sample that takes it to `target_bytes`. Images that do not have the size `image` are
+    fitted to it, and so are their keypoints; without it, all are stored as they are.
 
     Raises:
         PoseGANError: the tables name an image that the archive, or the table of keypoints, lacks.
     """
-    row_of = {name: row for row, name in enumerate(keypoints.table["image"].to_pylist())}
+    rows = {name: row for row, name in enumerate(keypoints.table["image"].to_pylist())}
+    material = Material(archive, keypoints, rows, image)
     places: list[Place] = []
     with tqdm(total=len(pieces), desc="shard", unit="sample", mininterval=0.5, disable=None) as bar:
         for split in SPLITS:
             waiting, number = [piece for piece in pieces if piece.split == split], 0
             while waiting:
-                written = _write_shard(folder, f"{split}/{split}-{number:06d}.tar", waiting, keypoints, row_of, archive, target_bytes)
+                written = _write_shard(folder, f"{split}/{split}-{number:06d}.tar", waiting, material, target_bytes)
                 bar.update(len(written))
                 places += written
                 waiting, number = waiting[len(written) :], number + 1
     return _index(folder, places)
 
 
-def _write_shard(
-    folder: Path,
-    name: str,
-    pieces: list[Piece],
-    keypoints: Keypoints,
-    row_of: dict[str, int],
-    archive: zipfile.ZipFile,
-    target_bytes: float,
-) -> list[Place]:
+def _write_shard(folder: Path, name: str, pieces: list[Piece], material: Material, target_bytes: float) -> list[Place]:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     places = []
     with (folder / name).open("wb") as file, TarWriter(file, "posegan", "posegan", 0o644, encoder=False, mtime=0) as tar:
         for piece in pieces:
             start = tar.tarstream.offset
-            for part in _sample(piece, keypoints, row_of, archive):
+            for part in _sample(piece, material):
                 tar.write({"__key__": piece.key, **part})
             size = tar.tarstream.offset - start
             places.append(Place(piece.split, name, piece.key, piece.identity, start, size, len(piece.images), len(piece.pairs)))
@@ -134,16 +149,27 @@ def _write_shard(
     return places
 
 
-def _sample(
-    piece: Piece, keypoints: Keypoints, row_of: dict[str, int], archive: zipfile.ZipFile
-) -> tuple[dict[str, bytes], dict[str, bytes]]:
+def _sample(piece: Piece, material: Material) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """The members of a sample; the writer sorts each of the two dicts, so two keep the images last."""
-    if unknown := [name for name in piece.images if name not in row_of]:
+    if unknown := [name for name in piece.images if name not in material.rows]:
         raise PoseGANError(f"{unknown[0]}: stands in the table of pairs but not in that of keypoints; run pair again")
     about = {"split": piece.split, "identity": piece.identity, "piece": piece.number, "images": piece.images}
-    joints = keypoints.joints[[row_of[name] for name in piece.images]]
-    head = {"json": json.dumps(about).encode(), "keypoints.npy": _npy(joints), "pairs.npy": _npy(piece.pairs)}
-    return head, {f"{number:03d}{PurePosixPath(name).suffix.lower()}": _read(archive, name) for number, name in enumerate(piece.images)}
+    images, joints = zip(*(_stored(name, material) for name in piece.images), strict=True)
+    head = {"json": json.dumps(about).encode(), "keypoints.npy": _npy(np.stack(joints)), "pairs.npy": _npy(piece.pairs)}
+    return head, {f"{number:03d}{suffix}": data for number, (data, suffix) in enumerate(images)}
+
+
+def _stored(name: str, material: Material) -> tuple[tuple[bytes, str], npt.NDArray[np.float32]]:
+    """An image's bytes with their suffix, and its joints, both at the size of the shards."""
+    table, row, size = material.keypoints.table, material.rows[name], material.image
+    data, joints = _read(material.archive, name), material.keypoints.joints[row]
+    if size is None or (table["height"][row].as_py(), table["width"][row].as_py()) == (size.height, size.width):
+        return (data, PurePosixPath(name).suffix.lower()), joints
+    try:
+        pixels, fit = fit_person(decode_image(data), joints, size.height, size.width)
+    except ImageError as error:
+        raise PoseGANError(f"{material.archive.filename}: {name}: {error}; run the pose stage again for this archive") from error
+    return (encode_jpeg(pixels), ".jpg"), fit_keypoints(joints, fit)
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -192,17 +218,20 @@ def _index(folder: Path, places: list[Place]) -> pa.Table:
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("data/shards"), show_default=True, help="Folder to write.")
 def shard(params_path: Path, raw: Path, keypoints: Path, pairs_path: Path, out: Path) -> None:
-    """Pack the paired images into WebDataset tars with an index (parameters: shard).
+    """Pack the paired images into WebDataset tars with an index (parameters: image, shard).
 
-    One sample holds one identity: each of its images once, their keypoints, and which of them form pairs.
+    One sample holds one identity: each of its images once, their keypoints, and which of them form pairs. Images of
+    another size than image.height x image.width are cut to the person's surroundings where there is much else, scaled
+    into that size with their keypoints, and padded.
     The folder appears only when all of it is written.
     """
     started = time.monotonic()
-    config: ShardConfig = load_params(params_path).shard
+    params = load_params(params_path)
     pairs = read_pairs(pairs_path)
-    pieces = plan_pieces(pairs, config.maximum_images_per_sample)
+    pieces = plan_pieces(pairs, params.shard.maximum_images_per_sample)
     with open_archive(raw) as archive, atomic_path(out) as temporary:
-        index = write_shards(temporary, pieces, read_keypoints(keypoints), archive, config.target_megabytes * MEGABYTE)
+        target_bytes = params.shard.target_megabytes * MEGABYTE
+        index = write_shards(temporary, pieces, read_keypoints(keypoints), archive, target_bytes, params.image)
         if sum(index["pairs"].to_pylist()) != pairs.num_rows:
             raise RuntimeError(f"{pairs.num_rows} pairs went in and {sum(index['pairs'].to_pylist())} came out")
         write_table(temporary / "index.parquet", index)

@@ -20,6 +20,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Md5 = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
 Address = Annotated[str, Field(pattern=r"^(https?://[^\s/]\S*|gdrive:[\w-]+(/[\w-]+)?)?$")]
+SMALLEST_JUDGED = 48  # pixels: five halvings without padding at the first leave the discriminator one patch
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
 
 
@@ -32,8 +33,8 @@ class Section(BaseModel):
 class ImageConfig(Section):
     """Size in pixels at which images are paired, drawn and judged."""
 
-    height: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
-    width: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
+    height: Annotated[int, Field(ge=32, le=1024, multiple_of=16)]
+    width: Annotated[int, Field(ge=32, le=1024, multiple_of=16)]
 
 
 class SampleConfig(Section):
@@ -55,6 +56,18 @@ class Mirror(Section):
     sha256: Sha256 = ""
 
 
+class PeopleConfig(Section):
+    """Own photos: how a folder that holds one folder a person is turned into the archive.
+
+    test_share: share of the people who are held out for the test split.
+    maximum_side: pixels; larger photos are shrunk until their longer side has it.
+    """
+
+    test_share: Annotated[float, Field(ge=0, lt=1)]
+    maximum_side: Annotated[int, Field(ge=64, le=8192)]
+    seed: Seed
+
+
 class DatasetConfig(Section):
     """Where `raw.zip` comes from."""
 
@@ -63,6 +76,7 @@ class DatasetConfig(Section):
     path: str
     url: Address
     sha256: Sha256
+    people: PeopleConfig
     sample: SampleConfig
 
     @model_validator(mode="after")
@@ -84,16 +98,20 @@ class PoseConfig(Section):
     annotations: list[Annotated[str, Field(min_length=1)]]
     weights: Annotated[str, Field(min_length=1)]
     sha256: Sha256
+    trust_unpinned: bool
     image_size: Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
     batch_size: Positive
     person_confidence: Fraction
     joint_confidence: Fraction
+    precision: Literal["float32", "bfloat16", "float16"]
     device: Device
 
     @model_validator(mode="after")
     def _needs_of_the_source(self) -> Self:
         if self.source == "annotations" and not self.annotations:
             raise ValueError("annotations: pose.source is 'annotations', which needs the path of at least one file or folder here")
+        if self.weights.startswith(("http://", "https://")) and not self.sha256:
+            raise ValueError("sha256: pose.weights is an address, whose content must be pinned by its SHA-256 here")
         return self
 
 
@@ -205,6 +223,12 @@ class Params(Section):
     train: TrainConfig
     evaluate: EvaluateConfig
 
+    @model_validator(mode="after")
+    def _image_large_enough(self) -> Self:
+        if min(self.image.height, self.image.width) < SMALLEST_JUDGED:
+            raise ValueError(f"image: height and width: expected at least {SMALLEST_JUDGED}, which the discriminator's patches need")
+        return self
+
 
 def load_params(path: Path) -> Params:
     """Read and validate a params.yaml.
@@ -244,7 +268,7 @@ def _complaint(error: dict[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key; check its spelling"
     if error["type"] == "value_error":  # a validator of ours, which names the keys itself
-        return f"{key}.{error['ctx']['error']}"
+        return f"{key}.{error['ctx']['error']}".removeprefix(".")
     expected = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
     hint = ""
     if isinstance(error["input"], str) and error["type"] == "float_type" and _is_number(error["input"]):

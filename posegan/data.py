@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from posegan.config import ImageConfig
 from posegan.errors import PoseGANError
 from posegan.geometry import heatmaps
-from posegan.images import ImageError, decode_image, fit_image, fit_keypoints
+from posegan.images import ImageError, decode_image, fit_keypoints, fit_person
 from posegan.skeleton import JOINT_COUNT, JOINTS
 
 
@@ -111,8 +111,9 @@ class MarketPoseDataset(Dataset[PoseItem]):
             raise PoseGANError(f"{self._archive_path}: has no member {name}; run pose and pair again for this archive") from None
         except (ImageError, zipfile.BadZipFile) as error:
             raise PoseGANError(f"{self._archive_path}: {name}: {error}; run pose and pair again for this archive") from error
-        pixels, fit = fit_image(image, self._image.height, self._image.width)
-        keypoints = fit_keypoints(self._keypoints[self._row[name]], fit)
+        joints = self._keypoints[self._row[name]]
+        pixels, fit = fit_person(image, joints, self._image.height, self._image.width)
+        keypoints = fit_keypoints(joints, fit)
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), torch.from_numpy(keypoints)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from posegan.skeleton import COCO_JOINTS, from_coco
 # Released by ultralytics under these names, and fetched by its own loader.
 OFFICIAL = re.compile(r"yolo(v8|11|26)[nsmlx]-pose\.pt")
 _PACKAGED = "posegan/weights/"
+_OVERLAP = 0.7  # IoU above which two boxes are one person; ultralytics' default
 
 
 class PersonPose(NamedTuple):
@@ -55,8 +56,14 @@ class PoseEstimator:
 
     def __init__(self, config: PoseConfig) -> None:
         self._config = config
-        self._device = str(choose_device(config.device))
-        self._model = _load(verified_weights(config.weights, config.sha256), config.weights)
+        self._device = choose_device(config.device)
+        self._dtype: torch.dtype = getattr(torch, config.precision)
+        if self._dtype == torch.float16 and self._device.type != "cuda":
+            raise PoseGANError(f"pose.precision: float16 needs a CUDA device, this is {self._device}; take float32 or bfloat16")
+        self._model = _load(verified_weights(config.weights, config.sha256, config.trust_unpinned), config.weights)
+        self._network = self._model.model.to(self._device).eval().requires_grad_(False)
+        self._network.fuse(verbose=False)
+        self._stride = int(self._network.stride.max())
 
     def estimate(self, images: Sequence[Image.Image | npt.NDArray[np.uint8]]) -> list[PersonPose | None]:
         """Find the person in each RGB image (Pillow, or uint8 (H, W, 3)); None where there is none.
@@ -76,27 +83,35 @@ class PoseEstimator:
         return [people[position] for position in range(len(arrays))]
 
     def _detect(self, arrays: list[npt.NDArray[np.uint8]]) -> list[PersonPose | None]:
-        from ultralytics.utils import torch_utils
+        """As ultralytics' own `predict` on a list, without its bookkeeping, which costs more than the network at these sizes."""
+        from ultralytics.data.augment import LetterBox
+        from ultralytics.utils import nms
 
-        torch_utils.NUM_THREADS = torch.get_num_threads()  # it sets torch's threads to this, by default all cores but one
-        results = self._model.predict(
-            [np.ascontiguousarray(array[..., ::-1]) for array in arrays],  # arrays are taken as OpenCV's BGR
-            imgsz=self._config.image_size,
-            conf=max(self._config.person_confidence, 1e-6),  # at 0 it would fall back to its own default
-            device=self._device,
-            verbose=False,
-            save=False,
-        )
-        if len(results) != len(arrays):
-            raise RuntimeError(f"the detector gave {len(results)} results for {len(arrays)} images")
-        return [self._person(result) for result in results]
+        letterbox = LetterBox((self._config.image_size,) * 2, auto=True, stride=self._stride)
+        pixels = torch.from_numpy(np.stack([letterbox(image=array) for array in arrays])).to(self._device)
+        with torch.inference_mode(), torch.autocast(pixels.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            found = self._network(pixels.permute(0, 3, 1, 2).contiguous().float().div_(255))
+            kept = nms.non_max_suppression(
+                (found[0] if isinstance(found, tuple | list) else found).float(),
+                max(self._config.person_confidence, 1e-6),
+                _OVERLAP,
+                nc=len(self._network.names),
+                max_time_img=1e6,  # by default it gives up on a slow machine, and says so only in a log
+                end2end=getattr(self._network, "end2end", False),
+            )
+        return [self._person(people, tuple(pixels.shape[1:3]), arrays[0].shape[:2]) for people in kept]
 
-    def _person(self, result: Any) -> PersonPose | None:
-        if len(result.boxes) == 0:
+    def _person(self, people: torch.Tensor, padded: tuple[int, ...], shape: tuple[int, ...]) -> PersonPose | None:
+        """The person among detections `(N, 6 + 17 * 3)` of an image of `shape` (height, width) that was padded to `padded`."""
+        from ultralytics.utils import ops
+
+        if len(people) == 0:
             return None
-        boxes, confidences = (result.boxes.xyxy.cpu().numpy(), result.boxes.conf.cpu().numpy())
-        chosen = choose_person(boxes, confidences, *result.orig_shape)
-        coco = result.keypoints.data[chosen].cpu().numpy().astype(np.float32)
+        boxes = ops.scale_boxes(padded, people[:, :4].clone(), shape).cpu().numpy()
+        confidences = people[:, 4].cpu().numpy()
+        chosen = choose_person(boxes, confidences, *shape)
+        joints = ops.scale_coords(padded, people[chosen : chosen + 1, 6:].reshape(1, len(COCO_JOINTS), 3).clone(), shape)
+        coco = joints[0].cpu().numpy().astype(np.float32)
         coco[:, :2] -= 0.5  # ultralytics counts from the image's edge, we from the first pixel's centre
         coco[coco[:, 2] < self._config.joint_confidence] = 0
         return PersonPose(from_coco(coco), float(confidences[chosen]), boxes[chosen].astype(np.float32))
@@ -114,14 +129,14 @@ def choose_person(boxes: npt.NDArray[np.float32], confidences: npt.NDArray[np.fl
     return int(np.argmax(confidences * (1 - distance.clip(0, 1))))
 
 
-def verified_weights(weights: str, sha256: str) -> Path:
+def verified_weights(weights: str, sha256: str, trust_unpinned: bool = False) -> Path:
     """The file that `pose.weights` names, checked; an official name that is not there is downloaded.
 
     A relative path counts from the working directory; `posegan/weights/...` is also found in the installed package.
 
     Raises:
-        PoseGANError: no such file, another SHA-256, or neither a SHA-256 nor an official name: a .pt file is a
-            pickle, which may run any program when it is opened, so its content must be vouched for.
+        PoseGANError: no such file, another SHA-256, or neither a SHA-256 nor an official name nor `trust_unpinned`: a .pt
+            file is a pickle, which may run any program when it is opened, so its content must be vouched for.
     """
     packaged = Path(__file__).parent.parent / weights
     path = Path(weights)
@@ -131,10 +146,12 @@ def verified_weights(weights: str, sha256: str) -> Path:
         return _official(weights, sha256)
     if not path.is_file():
         raise PoseGANError(f"pose.weights: {weights}: no such file; name a file, or an official model such as yolo11n-pose.pt")
+    if not sha256 and trust_unpinned:
+        return path.resolve()
     if not sha256:
         raise PoseGANError(
             f"pose.weights: {weights} is a pickle without a pinned SHA-256, which could run any program when opened; "
-            f"if you trust where it comes from, set pose.sha256 to {sha256_of(path)}"
+            f"if you trust where it comes from, set pose.sha256 to {sha256_of(path)}, or pose.trust_unpinned to true"
         )
     check_sha256(path, sha256, "get the right weights, or correct pose.sha256")
     return path.resolve()

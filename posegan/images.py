@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from posegan.errors import PoseGANError
-from posegan.skeleton import BONES, JOINT_COUNT
+from posegan.skeleton import BONES, JOINT_COUNT, SHOULDER_HIP_SIDES, TORSO
 
 MAX_PIXELS = 64_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -24,6 +24,9 @@ Reason = Literal["unreadable", "too_large"]
 # What Pillow's decoders raise on damaged input; seen by cutting and flipping bytes of valid files.
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+# The person's frame, in shoulder-hip lengths: around the joints, and from the torso's middle up and down an upright body.
+MARGIN, ABOVE, BELOW = 0.5, 1.8, 2.8
+LARGE = 256  # pixels of height from which a grid needs no enlargement
 _GROUND = (24, 24, 28)
 
 
@@ -43,11 +46,11 @@ class Fit(NamedTuple):
     top: float
 
 
-def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode JPEG, PNG, WebP or BMP bytes into a loaded RGB image, turned upright as its EXIF tag says.
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """Decode bytes of one of Pillow's `formats` into a loaded RGB image, turned upright as its EXIF tag says.
 
-    Transparent parts become white. The size is checked before any pixel is decoded: a file of a few
-    kilobytes may claim gigapixels.
+    Transparent parts become white; of several pictures in a file, the first is taken. The size is checked before any
+    pixel is decoded: a file of a few kilobytes may claim gigapixels.
 
     Raises:
         ImageError: empty, cut, damaged, of another format, or above `max_pixels` pixels.
@@ -55,7 +58,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     if not data:
         raise ImageError("the file is empty", "unreadable")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=formats)
         if image.width * image.height > max_pixels:
             raise ImageError(f"{image.width} x {image.height} pixels, more than the {max_pixels:,} allowed", "too_large")
         image.load()
@@ -63,9 +66,17 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except _BOMBS:
         raise ImageError(f"more pixels than the {max_pixels:,} allowed", "too_large") from None
     except UnidentifiedImageError:
-        raise ImageError("not a JPEG, PNG, WebP or BMP image", "unreadable") from None
+        known = "an image in a format that Pillow reads" if len(formats) > len(FORMATS) else "a JPEG, PNG, WebP or BMP image"
+        raise ImageError(f"not {known}", "unreadable") from None
     except _DECODER_ERRORS as error:
         raise ImageError(f"damaged image ({error})", "unreadable") from error
+
+
+def encode_jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """RGB pixels (H, W, 3) as a JPEG whose loss does not show: quality 95, colours at full resolution."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
@@ -100,6 +111,39 @@ def fit_image(image: Image.Image, height: int, width: int) -> tuple[npt.NDArray[
     margins = ((top, height - inner_height - top), (left, width - inner_width - left), (0, 0))
     half = (scale - 1) / 2  # pixel centres: fitted + 1/2 = scale * (original + 1/2 - cut) + margin
     return np.pad(pixels, margins, mode="edge"), Fit(scale, left - scale * cut_left + half, top - scale * cut_top + half)
+
+
+def fit_person(image: Image.Image, keypoints: npt.NDArray[np.float32], height: int, width: int) -> tuple[npt.NDArray[np.uint8], Fit]:
+    """As `fit_image`, of the part of an image in which its person with `keypoints` (K, 3) about fills the picture."""
+    if image.size == (width, height):
+        return fit_image(image, height, width)
+    left, top, right, bottom = person_frame(keypoints, image.size, width / height)
+    pixels, fit = fit_image(image.crop((left, top, right, bottom)), height, width)
+    return pixels, Fit(fit.scale, fit.left - fit.scale * left, fit.top - fit.scale * top)
+
+
+def person_frame(keypoints: npt.NDArray[np.float32], size: tuple[int, int], aspect: float) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the part of an image of `size` (width, height) that shows its person whole.
+
+    In shoulder-hip lengths of the pose, it leaves `MARGIN` around the visible joints, and room for an upright body's hair
+    and feet, whether or not they were found. It has `aspect` (width / height) where the image is large enough; all of the
+    image where the person fills it, or a joint of the torso is missing.
+    """
+    everything = (0, 0, *size)
+    if (keypoints[TORSO, 2] <= 0).any():
+        return everything
+    points = keypoints[keypoints[:, 2] > 0, :2] + 0.5  # from the image's edge
+    sides = np.array([keypoints[hip, :2] - keypoints[shoulder, :2] for shoulder, hip in SHOULDER_HIP_SIDES])
+    length = float(np.sqrt((sides**2).sum(axis=1).mean()))
+    x, y = (keypoints[TORSO, :2] + 0.5).mean(axis=0)
+    low = np.minimum(points.min(axis=0) - MARGIN * length, (x, y - ABOVE * length))
+    high = np.maximum(points.max(axis=0) + MARGIN * length, (x, y + BELOW * length))
+    spans = high - low
+    spans = np.maximum(spans, (spans[1] * aspect, spans[0] / aspect)).clip(max=size)
+    starts = ((low + high - spans) / 2).clip(0, np.array(size) - spans)  # moved inside before anything is cut off
+    left, top = np.floor(starts + 1e-3).astype(int).tolist()
+    right, bottom = np.minimum(np.ceil(starts + spans - 1e-3), size).astype(int).tolist()
+    return left, top, right, bottom
 
 
 def fit_keypoints(keypoints: npt.NDArray[np.float32], fit: Fit) -> npt.NDArray[np.float32]:
@@ -143,8 +187,10 @@ def _hue(fraction: float) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def image_grid(rows: Sequence[Sequence[npt.NDArray[np.uint8]]], header: Sequence[str] | None = None, scale: int = 2) -> Image.Image:
+def image_grid(rows: Sequence[Sequence[npt.NDArray[np.uint8]]], header: Sequence[str] | None = None, scale: int = 0) -> Image.Image:
     """Lay uint8 (H, W, 3) images of one size out as rows, enlarged `scale` times, with a heading over each column.
+
+    Scale 0: twice, but images of 256 pixels and more as they are; such a grid is large enough.
 
     Raises:
         ValueError: no image, or images of unequal sizes.
@@ -152,7 +198,9 @@ def image_grid(rows: Sequence[Sequence[npt.NDArray[np.uint8]]], header: Sequence
     sizes = {image.shape for row in rows for image in row}
     if len(sizes) != 1:
         raise ValueError(f"rows: expected images of one shape, got {sorted(sizes)}")
-    height, width, _ = (scale * side for side in sizes.pop())
+    height, width, _ = sizes.pop()
+    scale = scale or (1 if height >= LARGE else 2)
+    height, width = scale * height, scale * width
     gap, columns = 4, max(len(row) for row in rows)
     top = 20 if header else gap
     grid = Image.new("RGB", (gap + columns * (width + gap), top + len(rows) * (height + gap)), "white")

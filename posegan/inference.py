@@ -17,7 +17,7 @@ from posegan.data import PairBatch
 from posegan.device import choose_device
 from posegan.errors import PoseGANError
 from posegan.estimator import PersonPose
-from posegan.images import ImageError, decode_image, draw_skeleton, fit_image, fit_keypoints, image_grid
+from posegan.images import ImageError, decode_image, draw_skeleton, fit_keypoints, fit_person, image_grid
 from posegan.samples import Picture, generate, on_device, pictures
 from posegan.skeleton import JOINTS, TORSO
 
@@ -63,14 +63,15 @@ class PoseTransfer:
     def __call__(self, source: Image, source_keypoints: Keypoints, target_keypoints: Keypoints) -> PIL.Image.Image:
         """The person of `source` in the target pose.
 
-        `source`, of any size, is fitted into the generator's size with its keypoints.
+        `source`, of any size, is cut to its person's surroundings and fitted into the generator's size with its keypoints.
         `target_keypoints` are pixels of the result, whose size is `size`.
 
         Raises:
             PoseGANError: keypoints of another shape, or with a number that is not finite.
         """
-        fitted, fit = fit_image(_as_image(source), *self.size)
-        joints = fit_keypoints(_checked(source_keypoints, "source_keypoints"), fit)
+        joints = _checked(source_keypoints, "source_keypoints")
+        fitted, fit = fit_person(_as_image(source), joints, *self.size)
+        joints = fit_keypoints(joints, fit)
         target = torch.from_numpy(_checked(target_keypoints, "target_keypoints"))[None]
         image = torch.from_numpy(fitted.transpose(2, 0, 1).copy())[None]
         # The batch's target image is what training compares with; nothing reads it here.
@@ -83,7 +84,7 @@ class PoseTransfer:
 
     def fitted(self, posed: Posed) -> Posed:
         """Image and pose in the generator's size."""
-        pixels, fit = fit_image(posed.image, *self.size)
+        pixels, fit = fit_person(posed.image, posed.keypoints, *self.size)
         return Posed(PIL.Image.fromarray(pixels), fit_keypoints(posed.keypoints, fit))
 
     def grid(self, source: Posed, target: Posed, generated: PIL.Image.Image) -> PIL.Image.Image:

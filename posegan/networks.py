@@ -1,7 +1,8 @@
 """Generator and discriminator of the Deformable GAN (Siarohin et al., CVPR 2018), in the paper's order.
 
 Legend: B batch, K = 18 joints, H x W pixels of the image, h x w of a level; level l is half the size of level
-l - 1. Sizes below are those of 128 x 64 images at the paper's width of 64 channels.
+l - 1, rounded down (256 x 176 has the levels 16 x 11, 8 x 5, 4 x 2). Sizes below are those of 128 x 64 images at the
+paper's width of 64 channels.
 
 Two encoders see the two poses apart: appearance (source image and pose) and pose (target pose). At each level
 the decoder takes both, the appearance moved to the target pose by the deformable skip.
@@ -21,7 +22,7 @@ from posegan.skeleton import JOINT_COUNT
 from posegan.warp import warp_features
 
 IMAGE_CHANNELS = 3
-COARSEST_SIDE = 4  # pixels; levels are added until the longer side is this small
+COARSEST_SIDE = 4  # pixels; levels are added until the longer side is this small, or the shorter one a single pixel
 MAXIMUM_GROWTH = 8  # no level is wider than 8 x the first
 DROPOUT_BLOCKS = 3  # decoder blocks with dropout, counted from the coarsest
 
@@ -40,16 +41,18 @@ class Generator(nn.Module):
     """Draws the person of the source image in the target pose.
 
     Raises:
-        PoseGANError: more warped skips than the image has levels.
+        PoseGANError: more warped skips than the image has levels whose pixels are whole blocks of it.
     """
 
     def __init__(self, model: ModelConfig, image: ImageConfig) -> None:
         super().__init__()
         self.model, self.image = model, image
-        channels = level_channels(model.generator_channels, level_count(image.height, image.width))
-        if model.warped_skips > len(channels):
+        sizes = level_sizes(image.height, image.width)
+        channels = level_channels(model.generator_channels, len(sizes))
+        exact = sum((h << level, w << level) == sizes[0] for level, (h, w) in enumerate(sizes))
+        if model.warped_skips > exact:
             raise PoseGANError(
-                f"model.warped_skips: expected at most {len(channels)}, the levels of {image.height} x {image.width} images, "
+                f"model.warped_skips: expected at most {exact}, the levels of {image.height} x {image.width} images that halve evenly, "
                 f"got {model.warped_skips}; warp fewer skips or use larger images"
             )
         self.warps = model.warped_skips if model.deformation != "none" else 0
@@ -144,13 +147,14 @@ class Decoder(nn.Module):
     def forward(self, skips: list[list[Tensor]]) -> Tensor:
         """The image `(B, 3, H, W)`."""
         features: list[Tensor] = []
-        for block, skip in zip(self.blocks, reversed(skips[1:]), strict=True):
-            features = [block(torch.cat(features + skip, dim=1))]  # (B, 512, 8, 4) ... (B, 128, 128, 64)
+        for level, block in zip(reversed(range(1, len(skips))), self.blocks, strict=True):
+            size = skips[level - 1][0].shape[2:]
+            features = [block(torch.cat(features + skips[level], dim=1), size)]  # (B, 512, 8, 4) ... (B, 128, 128, 64)
         return torch.tanh(self.last(torch.cat(features + skips[0], dim=1).relu_()))
 
 
 class DownBlock(nn.Module):
-    """Half the size: LeakyReLU, 4 x 4 convolution of stride 2, norm."""
+    """Half the size, rounded down: LeakyReLU, 4 x 4 convolution of stride 2, norm."""
 
     def __init__(self, inputs: int, outputs: int, normalise: bool = True) -> None:
         super().__init__()
@@ -171,9 +175,9 @@ class UpBlock(nn.Module):
         self.norm = SampleNorm()
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """`(B, inputs, h, w)`, which it overwrites, to `(B, outputs, 2 h, 2 w)`."""
-        return self.dropout(self.norm(self.convolution(features.relu_())))  # type: ignore[no-any-return]
+    def forward(self, features: Tensor, size: torch.Size) -> Tensor:
+        """`(B, inputs, h, w)`, which it overwrites, to `(B, outputs, *size)`: a side of 2 h, or 2 h + 1 where halving rounded."""
+        return self.dropout(self.norm(self.convolution(features.relu_(), list(size))))  # type: ignore[no-any-return]
 
 
 class SampleNorm(nn.Module):
@@ -250,12 +254,12 @@ class Discriminator(nn.Module):
         return [self.blocks(shared + F.conv2d(image, weight[:, -IMAGE_CHANNELS:], stride=2)) for image in images]
 
 
-def level_count(height: int, width: int) -> int:
-    """Levels of an encoder: 6 for 128 x 64 (down to 4 x 2), 7 for 256 x 256 (down to 4 x 4)."""
-    levels = 1
-    while max(height, width) > COARSEST_SIDE and height % 2 == 0 and width % 2 == 0:
-        height, width, levels = height // 2, width // 2, levels + 1
-    return levels
+def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """Height and width of an encoder's levels: 6 for 128 x 64 (down to 4 x 2), 7 for 256 x 176 (4 x 2) and 256 x 256 (4 x 4)."""
+    sizes = [(height, width)]
+    while max(sizes[-1]) > COARSEST_SIDE and min(sizes[-1]) > 1:
+        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+    return sizes
 
 
 def level_channels(first: int, levels: int) -> tuple[int, ...]:

@@ -86,6 +86,25 @@ def test_a_source_asks_for_what_it_needs():
         parse_params(changed("dataset", "source", "archive"))
 
 
+def test_image_sizes_are_multiples_of_16_that_the_discriminator_can_judge():
+    for height, width in ((128, 64), (256, 176), (256, 256), (48, 48)):
+        values = changed("image", "height", height)
+        values["image"]["width"] = width
+        assert parse_params(values).image.width == width
+    with pytest.raises(PoseGANError, match=r"image\.width: expected a multiple of 16, got 100"):
+        parse_params(changed("image", "width", 100))
+    with pytest.raises(PoseGANError, match="yaml: image: height and width: expected at least 48"):
+        parse_params(changed("image", "width", 32))
+
+
+@pytest.mark.parametrize(("key", "value"), [("test_share", 1.0), ("test_share", -0.1), ("maximum_side", 0), ("seed", -1)])
+def test_what_own_photos_may_ask_for(key, value):
+    values = copy.deepcopy(VALUES)
+    values["dataset"]["people"][key] = value
+    with pytest.raises(PoseGANError, match=rf"dataset\.people\.{key}: expected"):
+        parse_params(values)
+
+
 def test_a_file_that_is_missing_or_no_yaml_is_said(tmp_path):
     with pytest.raises(PoseGANError, match="no such file"):
         load_params(tmp_path / "params.yaml")

@@ -14,7 +14,7 @@ from posegan.errors import PoseGANError
 from posegan.estimator import PoseEstimator, choose_person, verified_weights
 from posegan.files import sha256_of
 from posegan.images import decode_image
-from posegan.skeleton import NECK
+from posegan.skeleton import NECK, from_coco
 
 # The detector is a small one of random weights, made in a process of its own: what importing ultralytics does to a
 # process is what some tests below are about. Its confidences are tiny and of no meaning, so that the threshold is 0.
@@ -49,6 +49,8 @@ def config_of(weights: Path, **changes: object) -> PoseConfig:
         "annotations": [],
         "person_confidence": 0.0,
         "joint_confidence": 0.5,
+        "trust_unpinned": False,
+        "precision": "float32",
         "device": "cpu",
     }
     return PoseConfig.model_validate({**values, **changes})
@@ -73,6 +75,18 @@ def test_each_result_is_that_of_its_own_image_whatever_its_neighbours(estimator:
         assert np.allclose(alone.box, person.box, atol=1e-2)
         assert np.allclose(alone.keypoints, person.keypoints, atol=1e-2)
     assert len({person.keypoints.tobytes() for person in together if person is not None}) == 7
+
+
+def test_the_results_are_those_of_ultralytics_own_way(estimator: PoseEstimator) -> None:
+    """Its `predict`, which batches images of one shape as we do; it counts pixels from the image's edge."""
+    for image, person in zip(crops(), estimator.estimate(crops()), strict=True):
+        (shown,) = estimator._model.predict(image, imgsz=64, conf=1e-6, device="cpu", verbose=False)
+        assert person is not None
+        chosen = choose_person(shown.boxes.xyxy.numpy(), shown.boxes.conf.numpy(), *shown.orig_shape)
+        assert np.allclose(person.box, shown.boxes.xyxy[chosen].numpy(), atol=0.02)
+        theirs = from_coco(shown.keypoints.data[chosen].numpy() - np.array([0.5, 0.5, 0], np.float32))
+        seen = (person.keypoints[:, 2] > 0) & (theirs[:, 2] > 0.501)
+        assert np.allclose(person.keypoints[seen], theirs[seen], atol=0.02)
 
 
 def test_arrays_and_pillow_images_mean_the_same(estimator: PoseEstimator) -> None:
@@ -122,7 +136,7 @@ from posegan.estimator import PoseEstimator
 from posegan.files import sha256_of
 from pathlib import Path
 config = PoseConfig(source="detector", annotations=[], weights=sys.argv[1], sha256=sha256_of(Path(sys.argv[1])), image_size=64,
-                    batch_size=3, person_confidence=0.0, joint_confidence=0.5, device="cpu")
+                    batch_size=3, person_confidence=0.0, joint_confidence=0.5, trust_unpinned=False, precision="float32", device="cpu")
 PoseEstimator(config).estimate([PIL.Image.new("RGB", (32, 64))])
 assert before == (PIL.Image.open, torch.save, torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")), "changed"
 from ultralytics import SETTINGS
@@ -141,8 +155,10 @@ def test_weights_are_vouched_for_or_refused(weights: Path, tmp_path: Path, monke
     assert verified_weights(str(weights), right) == weights.resolve()
     with pytest.raises(PoseGANError, match=f"pickle without a pinned SHA-256.* set pose.sha256 to {right}"):
         verified_weights(str(weights), "")
-    with pytest.raises(PoseGANError, match="correct pose.sha256"):
-        verified_weights(str(weights), "0" * 64)
+    assert verified_weights(str(weights), "", trust_unpinned=True) == weights.resolve()
+    for trust in (False, True):
+        with pytest.raises(PoseGANError, match="correct pose.sha256"):
+            verified_weights(str(weights), "0" * 64, trust)
     with pytest.raises(PoseGANError, match="no such file; name a file, or an official model"):
         verified_weights("nowhere.pt", "")
     monkeypatch.chdir(weights.parent)
@@ -176,6 +192,20 @@ def test_a_pickle_that_runs_a_program_does_not_run_it(tmp_path: Path) -> None:
     with pytest.raises(PoseGANError, match="not a YOLO pose model"):
         PoseEstimator(config_of(tmp_path / "evil.pt"))
     assert not (tmp_path / "owned").exists()
+
+
+def test_float16_wants_cuda(weights: Path) -> None:
+    with pytest.raises(PoseGANError, match="float16 needs a CUDA device"):
+        PoseEstimator(config_of(weights, precision="float16"))
+
+
+def test_bfloat16_finds_about_the_same(weights: Path, estimator: PoseEstimator) -> None:
+    for exact, rough in zip(
+        estimator.estimate(crops()), PoseEstimator(config_of(weights, precision="bfloat16")).estimate(crops()), strict=True
+    ):
+        assert exact is not None
+        assert rough is not None
+        assert abs(exact.confidence - rough.confidence) < 0.02
 
 
 def test_a_missing_device_is_named(weights: Path) -> None:

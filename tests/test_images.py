@@ -4,7 +4,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from posegan.images import Fit, ImageError, decode_image, draw_skeleton, fit_image, fit_keypoints, image_grid, unfit_keypoints
+from pipeline.drawing.scene import draw_camera
+from pipeline.synthetic import draw_identity, draw_people, draw_placement
+from posegan.images import (
+    Fit,
+    ImageError,
+    decode_image,
+    draw_skeleton,
+    encode_jpeg,
+    fit_image,
+    fit_keypoints,
+    fit_person,
+    image_grid,
+    person_frame,
+    unfit_keypoints,
+)
+from posegan.skeleton import LEFT_HIP, TORSO
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (24, 12, 3), dtype=np.uint8)
@@ -108,6 +123,87 @@ def test_pixels_and_keypoints_move_together(size: tuple[int, int]) -> None:
     assert np.allclose(centre, expected, atol=0.1)
 
 
+def standing(x: float, y: float, height: float) -> np.ndarray:
+    """Joints of somebody `height` pixels tall whose torso's middle is at x, y: the torso, the nose and the ankles."""
+    places = {0: (0, -0.3), 2: (-0.1, -0.14), 5: (0.1, -0.14), 8: (-0.07, 0.14), 11: (0.07, 0.14), 10: (-0.06, 0.56), 13: (0.06, 0.56)}
+    keypoints = np.zeros((18, 3), np.float32)
+    for joint, (right, down) in places.items():
+        keypoints[joint] = (x + right * height, y + down * height, 0.9)
+    return keypoints
+
+
+@pytest.mark.parametrize("target", [(128, 64), (256, 176), (256, 256)])
+@pytest.mark.parametrize(
+    ("width", "height", "x", "y"), [(900, 600, 450, 280), (900, 600, 60, 100), (600, 900, 560, 800), (400, 400, 200, 200)]
+)
+def test_the_frame_holds_the_person_in_the_asked_shape(target: tuple[int, int], width: int, height: int, x: int, y: int) -> None:
+    keypoints = standing(x, y, 180)
+    left, top, right, bottom = person_frame(keypoints, (width, height), target[1] / target[0])
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+    shown = keypoints[keypoints[:, 2] > 0]
+    inside = (shown[:, 0] > 0) & (shown[:, 0] < width - 1) & (shown[:, 1] > 0) & (shown[:, 1] < height - 1)
+    assert ((shown[:, 0] >= left) & (shown[:, 0] < right) & (shown[:, 1] >= top) & (shown[:, 1] < bottom))[inside].all()
+    assert (right - left) / (bottom - top) == pytest.approx(target[1] / target[0], abs=0.02)
+    assert 180 < bottom - top < 360
+    pixels, fit = fit_person(Image.new("RGB", (width, height)), keypoints, *target)
+    assert pixels.shape == (*target, 3)
+    assert np.allclose(unfit_keypoints(fit_keypoints(keypoints, fit), fit), keypoints, atol=1e-2)
+
+
+def test_a_person_that_fills_the_image_is_not_cut_and_a_missing_torso_joint_cuts_nothing() -> None:
+    assert person_frame(standing(32, 52, 115), (64, 128), 1.0) == (0, 0, 64, 128)
+    keypoints = standing(450, 280, 180)
+    keypoints[LEFT_HIP] = 0
+    assert person_frame(keypoints, (900, 600), 1.0) == (0, 0, 900, 600)
+
+
+def test_the_frame_does_not_need_legs_that_were_not_found() -> None:
+    keypoints = standing(450, 280, 180)
+    without = keypoints.copy()
+    without[[10, 13]] = 0
+    assert person_frame(without, (900, 600), 1.0)[3] >= keypoints[[10, 13], 1].max()
+
+
+def test_pixels_and_keypoints_move_together_into_the_frame() -> None:
+    keypoints = standing(300, 200, 150)
+    x, y = np.meshgrid(np.arange(640), np.arange(400))
+    for joint in TORSO:
+        blob = 255 * np.exp(-((x - keypoints[joint, 0]) ** 2 + (y - keypoints[joint, 1]) ** 2) / (2 * 3**2))
+        pixels, fit = fit_person(Image.fromarray(np.repeat(blob[..., None], 3, axis=2).astype(np.uint8)), keypoints, 256, 176)
+        weight = np.clip(pixels[..., 0].astype(float) - 8, 0, None)
+        fitted_x, fitted_y = np.meshgrid(np.arange(176), np.arange(256))
+        centre = [(weight * fitted_x).sum() / weight.sum(), (weight * fitted_y).sum() / weight.sum()]
+        assert np.allclose(centre, fit_keypoints(keypoints, fit)[joint, :2], atol=0.1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_joints_of_a_drawn_crop_at_twice_its_size_map_back_onto_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    camera = draw_camera(rng)
+    (drawing,) = draw_people(rng, [(draw_identity(rng), rng.uniform(0, 6), draw_placement(rng, camera.pitch))], camera)
+    joints = drawing.joints * (drawing.joints[:, 2:] > 0)
+    doubled = joints.copy()
+    doubled[:, :2] = (2 * joints[:, :2] + 0.5) * (joints[:, 2:] > 0)
+    small = decode_image(drawing.jpeg)
+    pixels, fit = fit_person(small.resize((128, 256), Image.Resampling.BICUBIC), doubled, 128, 64)
+    assert np.allclose(fit_keypoints(doubled, fit), joints, atol=1e-4)
+    assert np.abs(pixels.astype(int) - np.asarray(small)).mean() < 4
+
+
+def test_an_image_of_the_right_size_keeps_its_pixels_wherever_its_person_is() -> None:
+    pixels, fit = fit_person(Image.fromarray(PIXELS), standing(3, 3, 5), 24, 12)
+    assert np.array_equal(pixels, PIXELS)
+    assert fit == Fit(1.0, 0.0, 0.0)
+
+
+def test_the_jpeg_of_a_fitted_image_shows_no_loss() -> None:
+    smooth = np.asarray(Image.fromarray(PIXELS).resize((48, 96), Image.Resampling.BICUBIC))
+    decoded = np.asarray(decode_image(encode_jpeg(smooth)), int)
+    assert decoded.shape == smooth.shape
+    assert np.abs(decoded - smooth.astype(int)).mean() < 2.5
+
+
 def test_a_missing_joint_stays_all_zero() -> None:
     assert not fit_keypoints(np.zeros((18, 3), np.float32), Fit(2.0, 5.0, 5.0)).any()
 
@@ -137,5 +233,7 @@ def test_a_grid_shows_every_image_once_in_its_place() -> None:
         for column in range(3):
             value = 10 * (3 * row + column)
             assert (grid[20 + row * 12 : 28 + row * 12, 4 + column * 10 : 10 + column * 10] == value).all()
+    assert image_grid([[np.zeros((255, 3, 3), np.uint8)]]).height == 2 * 255 + 8
+    assert image_grid([[np.zeros((256, 3, 3), np.uint8)]]).height == 256 + 8
     with pytest.raises(ValueError, match="one shape"):
         image_grid([[PIXELS, PIXELS[:4]]])

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from posegan.config import ImageConfig, ModelConfig
 from posegan.errors import PoseGANError
-from posegan.networks import Discriminator, Encoder, Generator, SampleNorm, level_channels, level_count
+from posegan.networks import Discriminator, Encoder, Generator, SampleNorm, level_channels, level_sizes
 
 DEFORMATIONS = ("none", "parts", "learned", "parts+learned")
 MARKET, SQUARE = ImageConfig(height=128, width=64), ImageConfig(height=256, width=256)
+FASHION = ImageConfig(height=256, width=176)
 
 
 def model(deformation: str = "parts+learned", **changes: Any) -> ModelConfig:
@@ -37,7 +38,13 @@ def parameters(network: nn.Module) -> int:
 
 @pytest.mark.parametrize(
     ("deformation", "image", "expected"),
-    [("parts", MARKET, 61_109_085), ("parts", SQUARE, 82_080_611), ("none", MARKET, 36_072_533), ("none", SQUARE, 48_655_449)],
+    [
+        ("parts", MARKET, 61_109_085),
+        ("parts", SQUARE, 82_080_611),
+        ("parts", FASHION, 82_080_611),
+        ("none", MARKET, 36_072_533),
+        ("none", SQUARE, 48_655_449),
+    ],
 )
 def test_the_paper_s_generator_has_its_number_of_parameters(deformation: str, image: ImageConfig, expected: int) -> None:
     with torch.device("meta"):
@@ -50,15 +57,16 @@ def test_the_paper_s_discriminator_has_its_number_of_parameters() -> None:
 
 
 def test_levels_are_the_paper_s() -> None:
-    assert level_count(128, 64) == 6
-    assert level_count(256, 256) == 7
+    assert level_sizes(128, 64) == [(128, 64), (64, 32), (32, 16), (16, 8), (8, 4), (4, 2)]
+    assert len(level_sizes(256, 256)) == len(level_sizes(256, 176)) == 7
     assert level_channels(64, 7) == (64, 128, 256, 512, 512, 512, 512)
     sizes = [tuple(feature.shape[1:]) for feature in Encoder(21, level_channels(2, 6))(torch.zeros(1, 21, 128, 64))]
+    assert level_sizes(256, 176)[3:] == [(32, 22), (16, 11), (8, 5), (4, 2)]
     assert sizes == [(2, 128, 64), (4, 64, 32), (8, 32, 16), (16, 16, 8), (16, 8, 4), (16, 4, 2)]
 
 
 @pytest.mark.parametrize("deformation", DEFORMATIONS)
-@pytest.mark.parametrize("size", [(128, 64), (64, 96), (32, 32)])
+@pytest.mark.parametrize("size", [(128, 64), (64, 96), (32, 32), (256, 176), (256, 256), (48, 208)])
 def test_the_image_has_the_source_s_shape_and_range(deformation: str, size: tuple[int, int]) -> None:
     image = ImageConfig(height=size[0], width=size[1])
     output = Generator(model(deformation), image)(*inputs(1, image))
@@ -152,7 +160,9 @@ def test_sample_norm_is_its_definition() -> None:
         torch.testing.assert_close(normed, expected)
 
 
-@pytest.mark.parametrize(("size", "patches"), [(MARKET, (3, 1)), (SQUARE, (7, 7))])
+@pytest.mark.parametrize(
+    ("size", "patches"), [(MARKET, (3, 1)), (FASHION, (7, 5)), (SQUARE, (7, 7)), (ImageConfig(height=48, width=48), (1, 1))]
+)
 def test_the_discriminator_judges_patches(size: ImageConfig, patches: tuple[int, int]) -> None:
     image, source, target = inputs(1, size)
     discriminator = Discriminator(model())
@@ -175,3 +185,6 @@ def test_images_judged_together_are_judged_as_the_whole_convolution_does() -> No
 def test_more_warped_skips_than_levels_are_refused() -> None:
     with pytest.raises(PoseGANError, match=r"model.warped_skips: expected at most 6.*got 8"):
         Generator(model(warped_skips=8), MARKET)
+    Generator(model(warped_skips=5), FASHION)
+    with pytest.raises(PoseGANError, match=r"at most 5, the levels of 256 x 176 images that halve evenly, got 6"):
+        Generator(model(warped_skips=6), FASHION)

@@ -12,11 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
-from conftest import Prepared, prepare
+from conftest import HEIGHT, WIDTH, Prepared, prepare
+from PIL import Image
 
 from pipeline.shard import plan_pieces, write_shards
-from pipeline.tables import INDEX_SCHEMA, PAIRS_SCHEMA, read_keypoints, read_pairs
+from pipeline.tables import INDEX_SCHEMA, PAIRS_SCHEMA, Keypoints, read_keypoints, read_pairs
+from posegan.config import ImageConfig
 from posegan.errors import PoseGANError
+from posegan.images import decode_image, encode_jpeg
+from posegan.shards import ShardIndex, read_sample
+from posegan.skeleton import TORSO
 
 
 def pairs_of(sizes: list[int], split: str = "train") -> pa.Table:
@@ -104,3 +109,69 @@ def test_tables_of_another_archive_are_refused(prepared: Prepared, tmp_path: Pat
     pieces = plan_pieces(read_pairs(prepared.pairs), 64)
     with zipfile.ZipFile(tmp_path / "empty.zip") as archive, pytest.raises(PoseGANError, match=r"empty\.zip: has no member"):
         write_shards(tmp_path, pieces, keypoints, archive, 1e6)
+
+
+def stored(folder: Path, raw: Path, prepared: Prepared, keypoints: Keypoints, image: ImageConfig) -> dict[str, tuple[bytes, np.ndarray]]:
+    """What the shards hold of each image of `raw`, when they are made for a size: bytes and joints."""
+    pieces = plan_pieces(read_pairs(prepared.pairs), 64)
+    found = {}
+    with zipfile.ZipFile(raw) as archive:
+        index = write_shards(folder, pieces, keypoints, archive, 20_000, image)
+    for row in index.to_pylist():
+        with tarfile.open(folder / row["shard"]) as tar:
+            content = {name.split(".", 1)[1]: tar.extractfile(name).read() for name in tar.getnames() if name.startswith(row["key"])}  # type: ignore[union-attr]
+        joints = np.load(io.BytesIO(content["keypoints.npy"]))
+        files = [content[name] for name in sorted(content) if name[0].isdigit()]
+        found |= dict(zip(json.loads(content["json"])["images"], zip(files, joints, strict=True), strict=True))
+    return found
+
+
+def test_images_of_the_asked_size_are_stored_byte_for_byte(prepared: Prepared, tmp_path: Path) -> None:
+    with zipfile.ZipFile(prepared.raw) as archive:
+        found = stored(tmp_path, prepared.raw, prepared, read_keypoints(prepared.keypoints), ImageConfig(height=HEIGHT, width=WIDTH))
+        assert all(data == archive.read(name) for name, (data, _) in found.items())
+    for path in sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.tar")):
+        assert (tmp_path / path).read_bytes() == (prepared.shards / path).read_bytes()
+
+
+def test_photos_of_twice_the_size_come_back_to_the_size_of_the_original(prepared: Prepared, tmp_path: Path) -> None:
+    keypoints = read_keypoints(prepared.keypoints)
+    joints = keypoints.joints.copy()
+    torso = np.array([(0.3, 0.25), (0.7, 0.25), (0.35, 0.6), (0.65, 0.6)]) * (WIDTH, HEIGHT)
+    joints[:, TORSO, :2], joints[:, TORSO, 2] = torso, 0.9  # of somebody who fills the picture
+    doubled = np.concatenate([2 * joints[..., :2] + 0.5, joints[..., 2:]], axis=2) * (joints[..., 2:] > 0)  # pixel centres
+    table = keypoints.table
+    for number, name in ((table.schema.get_field_index(name), name) for name in ("width", "height")):
+        table = table.set_column(
+            number, name, pa.array([None if side is None else 2 * side for side in table[name].to_pylist()], pa.int32())
+        )
+    with zipfile.ZipFile(prepared.raw) as archive, zipfile.ZipFile(tmp_path / "raw.zip", "w") as double:
+        named = {name: archive.read(name) for name in archive.namelist() if name.endswith("_01.jpg") and "_0009" not in name}
+        for name, data in named.items():
+            image = decode_image(data).resize((2 * WIDTH, 2 * HEIGHT), Image.Resampling.BICUBIC)
+            double.writestr(name, encode_jpeg(np.asarray(image)))
+    size = ImageConfig(height=HEIGHT, width=WIDTH)
+    found = stored(tmp_path, tmp_path / "raw.zip", prepared, Keypoints(table, doubled.astype(np.float32)), size)
+    rows = {name: row for row, name in enumerate(table["image"].to_pylist())}
+    assert len(found) > 20
+    for name, (data, moved) in found.items():
+        assert decode_image(data).size == (WIDTH, HEIGHT)
+        assert np.abs(moved - joints[rows[name]]).max() < 1e-3
+        assert np.abs(np.asarray(decode_image(data), float) - np.asarray(decode_image(named[name]), float)).mean() < 4
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 48), (48, 96)])
+def test_the_loader_finds_fitted_images_as_they_were_stored(prepared: Prepared, tmp_path: Path, size: tuple[int, int]) -> None:
+    image = ImageConfig(height=size[0], width=size[1])
+    keypoints = read_keypoints(prepared.keypoints)
+    found = stored(tmp_path, prepared.raw, prepared, keypoints, image)
+    with zipfile.ZipFile(prepared.raw) as archive:
+        index = write_shards(tmp_path, plan_pieces(read_pairs(prepared.pairs), 64), keypoints, archive, 20_000, image)
+    pq.write_table(index, tmp_path / "index.parquet")
+    for sample in ShardIndex.load(tmp_path).samples:
+        decoded = read_sample(tmp_path, sample, image)
+        for name, pixels, joints in zip(decoded.names, decoded.images, decoded.keypoints, strict=True):
+            assert np.array_equal(pixels.transpose(1, 2, 0), np.asarray(decode_image(found[name][0])))
+            assert np.array_equal(joints, found[name][1])
+            visible = joints[joints[:, 2] > 0]
+            assert ((visible[:, :2] > -0.5) & (visible[:, :2] < (size[1] - 0.5, size[0] - 0.5))).all()

@@ -1,0 +1,151 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import FakeEstimator, Prepared, market
+
+from pipeline import pose
+from pipeline.market1501 import image_members
+from pipeline.pose import estimate_archive, estimate_in_parts, keypoints_table, write_keypoints
+from pipeline.pose_parts import PoseParts, fingerprint_of
+from posegan.config import PoseConfig, load_params
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def config() -> PoseConfig:
+    return load_params(ROOT / "params.yaml").pose.model_copy(update={"batch_size": 3})
+
+
+class Counting(FakeEstimator):
+    """Counts what it was shown; stops with an error after `most` images."""
+
+    shown = 0
+    most = 1 << 30
+
+    def __init__(self, config: PoseConfig) -> None:
+        pass
+
+    def estimate(self, images):  # type: ignore[no-untyped-def]
+        if type(self).shown + len(images) > self.most:
+            raise KeyboardInterrupt
+        type(self).shown += len(images)
+        return super().estimate(images)
+
+
+@pytest.fixture(autouse=True)
+def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
+    class Fresh(Counting):
+        pass
+
+    monkeypatch.setattr(pose, "PoseEstimator", Fresh)
+    return Fresh
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_parts_make_the_same_file_as_one_run(prepared: Prepared, tmp_path: Path, config: PoseConfig, size: int) -> None:
+    with zipfile.ZipFile(prepared.raw) as archive:
+        whole = keypoints_table(list(estimate_archive(archive, FakeEstimator(), 5)))
+        parts = estimate_in_parts(archive, image_members(archive), config, PoseParts(tmp_path / "state", "f"), size)
+    write_keypoints(tmp_path / "a.parquet", whole)
+    write_keypoints(tmp_path / "b.parquet", parts)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_a_stopped_run_goes_on_with_the_images_that_are_left(
+    prepared: Prepared, tmp_path: Path, config: PoseConfig, counting: type[Counting]
+) -> None:
+    with zipfile.ZipFile(prepared.raw) as archive:
+        members, parts = image_members(archive), PoseParts(tmp_path / "state", "f")
+        counting.most = 20
+        with pytest.raises(KeyboardInterrupt):
+            estimate_in_parts(archive, members, config, parts, 6)
+        done = counting.shown
+        assert done > 6
+        counting.most = 1 << 30
+        table = estimate_in_parts(archive, members, config, parts, 6)
+        assert table.equals(keypoints_table(list(estimate_archive(archive, FakeEstimator(), 5))))
+    readable = sum(status in ("ok", "no_person") for status in table["status"].to_pylist())
+    assert counting.shown - done <= readable - 6 * (done // 6)
+    parts.clear()
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_damaged_or_foreign_part_is_made_again(prepared: Prepared, tmp_path: Path, config: PoseConfig) -> None:
+    parts = PoseParts(tmp_path / "state", "f")
+    with zipfile.ZipFile(prepared.raw) as archive:
+        members = image_members(archive)
+        right = estimate_in_parts(archive, members, config, parts, 10)
+        first, second = sorted(parts.folder.iterdir())[:2]
+        first.write_bytes(first.read_bytes()[:100])
+        pq.write_table(pq.read_table(second).slice(1), second)
+        assert estimate_in_parts(archive, members, config, parts, 10).equals(right)
+        assert estimate_in_parts(archive, members[1:], config, parts, 10).equals(right.slice(1))
+
+
+def test_whatever_decides_the_rows_decides_the_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(b"1")
+    with zipfile.ZipFile(market(tmp_path / "a.zip")) as one, zipfile.ZipFile(market(tmp_path / "b.zip", images=3)) as other:
+        first = fingerprint_of(one, "{}", [tmp_path / "w"])
+        assert first == fingerprint_of(one, "{}", [tmp_path / "w"])
+        assert first != fingerprint_of(other, "{}", [tmp_path / "w"])
+        assert first != fingerprint_of(one, "{ }", [tmp_path / "w"])
+        (tmp_path / "w").write_bytes(b"2")
+        assert first != fingerprint_of(one, "{}", [tmp_path / "w"])
+
+
+# The stage itself with parts of 8 images and a detector that takes its time.
+SLOW = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from conftest import FakeEstimator
+from pipeline import pose
+class Slow(FakeEstimator):
+    def __init__(self, config): pass
+    def estimate(self, images):
+        time.sleep(0.02 * len(images)); print(len(images), flush=True); return super().estimate(images)
+pose.PoseEstimator = Slow
+pose.estimate_in_parts.__defaults__ = (8,)
+pose.pose(sys.argv[2:], standalone_mode=False)
+"""
+
+
+def test_killed_in_the_middle_the_next_run_makes_the_same_bytes_from_what_was_done(tmp_path: Path) -> None:
+    raw = market(tmp_path / "raw.zip", identities=10, images=8)
+
+    def start(name: str) -> subprocess.Popen[str]:
+        options = [
+            "--params",
+            str(ROOT / "params.yaml"),
+            "--raw",
+            str(raw),
+            "--out",
+            str(tmp_path / name),
+            "--state",
+            str(tmp_path / "state"),
+        ]
+        command = [sys.executable, "-W", "ignore", "-c", SLOW, str(ROOT / "tests"), *options]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=os.environ)
+
+    def images(output: str) -> int:
+        return sum(int(line) for line in output.splitlines() if line.isdigit())
+
+    whole, _ = start("whole.parquet").communicate(timeout=120)
+    child = start("resumed.parquet")
+    limit = time.monotonic() + 60
+    while len(list((tmp_path / "state").rglob("*.parquet"))) < 3 and time.monotonic() < limit:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert not (tmp_path / "resumed.parquet").exists()
+    rest, _ = start("resumed.parquet").communicate(timeout=120)
+    assert (tmp_path / "resumed.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert images(rest) <= images(whole) - 16
+    assert not (tmp_path / "state").exists()

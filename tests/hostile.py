@@ -83,7 +83,7 @@ def archives() -> dict[str, Packed]:
     link, hard, device, pipe = (_special(kind) for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE))
     name = f"{TRAIN}/0002_c1s1_000001_01.jpg"
     bomb = {**good, f"{TRAIN}/0002_c1s1_000009_01.jpg": bytes(20 << 20)}
-    odd = {f"{TRAIN}/０００２_c1s1_000001_01.jpg": good[name], f"{TRAIN}/人 é\u0301 \U0001f600.jpg": good[name]}
+    odd = {f"{TRAIN}/\uff10\uff10\uff10\uff12_c1s1_000001_01.jpg": good[name], f"{TRAIN}/人 é\u0301 \U0001f600.jpg": good[name]}
     return {
         "zip": Packed(zipped(good), len(good)),
         "stored_zip": Packed(zipped(good, zipfile.ZIP_STORED), len(good)),

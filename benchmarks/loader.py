@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from pipeline.market1501 import parse_name
 from pipeline.pair import make_pairs
-from pipeline.pose import Row, keypoints_table
+from pipeline.pose_rows import Row, keypoints_table
 from pipeline.shard import plan_pieces, write_shards
 from pipeline.tables import read_keypoints, read_pairs, write_table
 from posegan.config import ImageConfig, PairConfig

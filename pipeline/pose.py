@@ -5,120 +5,30 @@ The joints come from the pose detector, or from annotations that others made.
 
 import time
 import zipfile
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, NoReturn, Protocol
+from typing import NoReturn
 
 import click
-import numpy as np
 import pyarrow as pa
-from PIL import Image
 from tqdm import tqdm
 
 import posegan
-from pipeline.annotations import Matched, match_annotations, read_annotations, shown
-from pipeline.formats.annotation import Annotation, Keypoints
-from pipeline.market1501 import ImageName, image_members, open_archive, parse_name, read_member
+from pipeline import pose_rows
+from pipeline.annotations import Matched, match_annotations, read_annotations
+from pipeline.market1501 import image_members, open_archive, read_member
 from pipeline.pose_parts import PoseParts, fingerprint_of
+from pipeline.pose_rows import STATUSES, UNANNOTATED, Members, Row, annotate_archive, estimate_members, keypoints_table
 from pipeline.pose_weights import with_local_weights
-from pipeline.tables import KEYPOINTS_SCHEMA, joint_columns, write_table
+from pipeline.tables import write_table
 from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError
-from posegan.estimator import PersonPose, PoseEstimator, verified_weights
-from posegan.images import decode_image
-from posegan.skeleton import JOINT_COUNT
+from posegan.estimator import PoseEstimator, verified_weights
 
 IMAGES_A_PART = 2048  # of a run that can go on: seconds to minutes of work
-_CHUNKS_AHEAD = 2
-_CODE = [Path(__file__), *(Path(posegan.__file__).parent / f"{name}.py" for name in ("estimator", "images", "skeleton"))]
-
-STATUSES = ("ok", "no_person", "unreadable", "bad_name")
-# Details of a row that is not ok.
-BAD_NAME = "expected a name such as 0002_c1s1_000451_03.jpg"
-UNANNOTATED = "no annotation names this image"
-NO_JOINT = "the annotation shows no joint"
-
-
-class Person(Protocol):
-    """What a row keeps of a person, whoever found it."""
-
-    @property
-    def keypoints(self) -> Keypoints:
-        """(18, 3) x, y in pixels of the image, confidence; 0, 0, 0 = missing."""
-        ...
-
-    @property
-    def confidence(self) -> float:
-        """0 .. 1."""
-        ...
-
-
-class Estimator(Protocol):
-    """What this stage asks of a detector: the person in each image, in order."""
-
-    def estimate(self, images: Sequence[Image.Image]) -> list[PersonPose | None]:
-        """One entry an image; None where no person is found."""
-        ...
-
-
-class Row(NamedTuple):
-    """One image of the archive, on its way to a row of keypoints.parquet."""
-
-    member: str
-    split: str
-    name: ImageName | None
-    size: tuple[int, int] | None  # width, height; None when it could not be decoded
-    status: str
-    detail: str | None
-    person: Person | None
-
-
-class _Decoded(NamedTuple):
-    member: str
-    split: str
-    name: ImageName | None
-    image: Image.Image | None
-    status: str
-    detail: str | None
-
-
-def estimate_archive(archive: zipfile.ZipFile, estimator: Estimator, chunk: int) -> Iterator[Row]:
-    """Run `estimator` over the images of an archive in sorted order, `chunk` at a time.
-
-    A member that cannot be read, is no image, or whose name does not follow the grammar is a row of its own
-    kind and never reaches the detector.
-    """
-    return estimate_members(archive, image_members(archive), estimator, chunk)
-
-
-def estimate_members(archive: zipfile.ZipFile, members: Sequence[tuple[str, str]], estimator: Estimator, chunk: int) -> Iterator[Row]:
-    """As `estimate_archive`, for some members (name, split); the next chunks are decoded while the detector works."""
-    for images in _decoded_ahead(archive, members, chunk):
-        ready = [item for item in images if item.image is not None and item.status == "ok"]
-        found = estimator.estimate([item.image for item in ready if item.image is not None])
-        people = dict(zip((item.member for item in ready), found, strict=True))
-        yield from (_row(item, people.get(item.member), "the detector found no person") for item in images)
-
-
-def _decoded_ahead(archive: zipfile.ZipFile, members: Sequence[tuple[str, str]], chunk: int) -> Iterator[list[_Decoded]]:
-    with ThreadPoolExecutor(1, "decoder") as decoder:
-        waiting: deque[Future[list[_Decoded]]] = deque()
-        for start in range(0, len(members), chunk):
-            waiting.append(decoder.submit(lambda part: [_decode(archive, *member) for member in part], members[start : start + chunk]))
-            if len(waiting) > _CHUNKS_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def annotate_archive(archive: zipfile.ZipFile, people: Mapping[str, Annotation]) -> Iterator[Row]:
-    """As `estimate_archive`, with the joints of `people`, by member name; nothing else is asked of an image than to decode."""
-    for member, split in image_members(archive):
-        person = people.get(member)
-        detail = UNANNOTATED if person is None else NO_JOINT
-        yield _row(_decode(archive, member, split), person if person is not None and shown(person) else None, detail)
+_CODE = [Path(pose_rows.__file__), *(Path(posegan.__file__).parent / f"{name}.py" for name in ("estimator", "images", "skeleton"))]
 
 
 def read_people(paths: Sequence[Path], members: Sequence[str], form: str = "") -> Matched:
@@ -134,51 +44,8 @@ def read_people(paths: Sequence[Path], members: Sequence[str], form: str = "") -
     return matched
 
 
-def keypoints_table(rows: Sequence[Row]) -> pa.Table:
-    """Rows, sorted by image, as the table of keypoints.parquet; coordinates rounded to 3 decimals."""
-    rows = sorted(rows)
-    joints = np.zeros((len(rows), JOINT_COUNT, 3), np.float32)
-    for number, row in enumerate(rows):
-        if row.person is not None:
-            joints[number] = row.person.keypoints
-    known = np.array([row.person is not None for row in rows], dtype=bool)
-    columns = {
-        "image": [row.member for row in rows],
-        "split": [row.split for row in rows],
-        **{part: [None if row.name is None else getattr(row.name, part) for row in rows] for part in ImageName._fields},
-        "width": [None if row.size is None else row.size[0] for row in rows],
-        "height": [None if row.size is None else row.size[1] for row in rows],
-        "status": [row.status for row in rows],
-        "detail": [row.detail for row in rows],
-        "person_confidence": [None if row.person is None else round(row.person.confidence, 3) for row in rows],
-        **joint_columns(joints, known),
-    }
-    return pa.table({name: columns[name] for name in KEYPOINTS_SCHEMA.names}, schema=KEYPOINTS_SCHEMA)
-
-
-def _decode(archive: zipfile.ZipFile, member: str, split: str) -> _Decoded:
-    name = parse_name(member)
-    try:
-        image = decode_image(read_member(archive, member))
-    except PoseGANError as error:
-        return _Decoded(member, split, name, None, "unreadable", str(error))
-    if name is None:
-        return _Decoded(member, split, None, image, "bad_name", BAD_NAME)
-    return _Decoded(member, split, name, image, "ok", None)
-
-
-def _row(item: _Decoded, person: Person | None, nobody: str) -> Row:
-    """`nobody` says why there is no person, where an image is fine and there is none."""
-    size = None if item.image is None else item.image.size
-    if item.status != "ok":
-        return Row(item.member, item.split, item.name, size, item.status, item.detail, None)
-    if person is None:
-        return Row(item.member, item.split, item.name, size, "no_person", nobody, None)
-    return Row(item.member, item.split, item.name, size, "ok", None, person)
-
-
 def estimate_in_parts(
-    archive: zipfile.ZipFile, members: Sequence[tuple[str, str]], config: PoseConfig, parts: PoseParts, size: int = IMAGES_A_PART
+    archive: zipfile.ZipFile, members: Members, config: PoseConfig, parts: PoseParts, size: int = IMAGES_A_PART
 ) -> pa.Table:
     """The table of all images, `size` at a time; parts that an earlier, stopped run finished are taken as they are."""
     tables, estimator = [], None
@@ -188,7 +55,9 @@ def estimate_in_parts(
             table = parts.read(start // size, [member for member, _ in some])
             if table is None:
                 estimator = estimator or PoseEstimator(config)
-                table = keypoints_table(list(_counted(estimate_members(archive, some, estimator, config.batch_size), bar)))
+                table = keypoints_table(
+                    list(_counted(estimate_members(partial(read_member, archive), some, estimator, config.batch_size), bar))
+                )
                 parts.write(start // size, table)
             else:
                 bar.update(len(some))

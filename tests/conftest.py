@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline.pair import make_pairs
-from pipeline.pose import estimate_archive, keypoints_table
+from pipeline.pose_rows import estimate_archive, keypoints_table
 from pipeline.shard import plan_pieces, write_shards
 from pipeline.tables import read_keypoints, read_pairs, write_table
 from posegan.config import ImageConfig, PairConfig

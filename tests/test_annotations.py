@@ -17,7 +17,8 @@ from pipeline.formats.coco import read_coco, write_coco
 from pipeline.formats.keypoint_csv import HEADER, read_keypoint_csv, write_keypoint_csv
 from pipeline.formats.openpose import read_openpose, write_openpose
 from pipeline.formats.pair_csv import read_pair_csv, write_pair_csv
-from pipeline.pose import annotate_archive, keypoints_table, read_people
+from pipeline.pose import read_people
+from pipeline.pose_rows import annotate_archive, keypoints_table
 from pipeline.tables import read_counts, read_keypoints, read_pairs
 from posegan.errors import PoseGANError
 from posegan.skeleton import JOINTS, NECK, from_coco

@@ -13,7 +13,8 @@ import pytest
 from pipeline.archives import Limits
 from pipeline.download import from_archive
 from pipeline.market1501 import image_members, open_archive
-from pipeline.pose import STATUSES, annotate_archive, keypoints_table, write_keypoints
+from pipeline.pose import write_keypoints
+from pipeline.pose_rows import STATUSES, annotate_archive, keypoints_table
 from pipeline.tables import read_counts, read_keypoints
 from posegan.errors import PoseGANError
 from posegan.images import ImageError, decode_image

@@ -14,7 +14,7 @@ from pipeline.formats.pair_csv import ListedPair, read_pair_csv
 from pipeline.market1501 import parse_name
 from pipeline.pair import REJECTIONS, SPLITS, check_counts, make_pairs, pair_blocks, write_pairs
 from pipeline.pair_rules import REASONS, ordered_pairs, pose_differences, usable_images, validation_identities
-from pipeline.pose import keypoints_table
+from pipeline.pose_rows import keypoints_table
 from pipeline.tables import (
     KEYPOINT_COLUMNS,
     KEYPOINTS_SCHEMA,

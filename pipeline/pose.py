@@ -6,10 +6,9 @@ The joints come from the pose detector, or from annotations that others made.
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import click
 import pyarrow as pa
@@ -20,7 +19,8 @@ from pipeline import pose_rows
 from pipeline.annotations import Matched, match_annotations, read_annotations
 from pipeline.market1501 import image_members, open_archive, read_member
 from pipeline.pose_parts import PoseParts, fingerprint_of
-from pipeline.pose_rows import STATUSES, UNANNOTATED, Members, Row, annotate_archive, estimate_members, keypoints_table
+from pipeline.pose_ray import estimate_on_ray
+from pipeline.pose_rows import STATUSES, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
 from pipeline.pose_weights import with_local_weights
 from pipeline.tables import write_table
 from posegan.config import PoseConfig, load_params
@@ -48,27 +48,36 @@ def estimate_in_parts(
     archive: zipfile.ZipFile, members: Members, config: PoseConfig, parts: PoseParts, size: int = IMAGES_A_PART
 ) -> pa.Table:
     """The table of all images, `size` at a time; parts that an earlier, stopped run finished are taken as they are."""
-    tables, estimator = [], None
-    with tqdm(desc="pose", total=len(members), unit="image", mininterval=0.5, disable=None) as bar:
-        for start in range(0, len(members), size):
-            some = members[start : start + size]
-            table = parts.read(start // size, [member for member, _ in some])
-            if table is None:
-                estimator = estimator or PoseEstimator(config)
-                table = keypoints_table(
-                    list(_counted(estimate_members(partial(read_member, archive), some, estimator, config.batch_size), bar))
-                )
-                parts.write(start // size, table)
-            else:
-                bar.update(len(some))
-            tables.append(table)
-    return pa.concat_tables(tables).combine_chunks()
+    cut = {number: members[start : start + size] for number, start in enumerate(range(0, len(members), size))}
+    tables = {number: table for number, some in cut.items() if (table := parts.read(number, [member for member, _ in some]))}
+    missing = {number: some for number, some in cut.items() if number not in tables}
+    done = sum(map(len, tables.values()))
+    with tqdm(desc="pose", total=len(members), initial=done, unit="image", mininterval=0.5, disable=None) as bar:
+        read, report = partial(read_member, archive), bar.update
+        for number, table in _estimated(read, missing, config, report):
+            parts.write(number, table)
+            tables[number] = table
+    return pa.concat_tables([tables[number] for number in sorted(tables)]).combine_chunks()
 
 
-def _counted(rows: Iterator[Row], bar: "tqdm[NoReturn]") -> Iterator[Row]:
-    for row in rows:
-        yield row
-        bar.update()
+def _estimated(
+    read: Reader, parts: Mapping[int, Members], config: PoseConfig, report: Callable[[int], object]
+) -> Iterator[tuple[int, pa.Table]]:
+    """The table of each part, by number; `report` hears of images that are done."""
+    if not parts:
+        return
+    if config.engine == "ray":
+        for number, table in estimate_on_ray(read, parts, config):
+            report(len(table))
+            yield number, table
+        return
+    estimator = PoseEstimator(config)
+    for number, members in parts.items():
+        rows = []
+        for row in estimate_members(read, members, estimator, config.batch_size):
+            rows.append(row)
+            report(1)
+        yield number, keypoints_table(rows)
 
 
 def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = ()) -> str:
@@ -126,7 +135,7 @@ def pose(params_path: Path, raw: Path, out: Path, downloads: Path, state: Path) 
         else:
             config = with_local_weights(config, downloads)
             weights = verified_weights(config.weights, config.sha256, config.trust_unpinned)
-            parts = PoseParts(state, fingerprint_of(archive, config.model_dump_json(), [weights, *_CODE]))
+            parts = PoseParts(state, fingerprint_of(archive, config.model_dump_json(exclude={"engine", "ray"}), [weights, *_CODE]))
             table = estimate_in_parts(archive, members, config, parts)
     if len(table) != len(members):
         raise RuntimeError(f"{len(members)} images went in and {len(table)} came out")

@@ -24,7 +24,7 @@ from PIL import Image
 from pipeline.drawing.scene import Camera, draw_camera
 from pipeline.processes import all_cores
 from pipeline.synthetic import HEIGHT, WIDTH, Drawing, Identity, draw_identity, draw_people, draw_placement
-from posegan.config import PoseConfig
+from posegan.config import PoseConfig, RayConfig
 from posegan.files import atomic_path, sha256_of
 from posegan.images import decode_image
 from posegan.skeleton import COCO_JOINTS, JOINTS
@@ -201,7 +201,8 @@ def accuracy_table(weights: Path, images: int, seed: int) -> str:
     config = PoseConfig(
         source="detector", annotations=[], weights=str(weights), sha256=sha256_of(weights), trust_unpinned=False,
         image_size=FINE.image_size, batch_size=64,
-        person_confidence=0.25, joint_confidence=0.0, precision="float32", device="cpu",
+        person_confidence=0.25, joint_confidence=0.0, precision="float32", device="cpu", engine="local",
+        ray=RayConfig(address="", workers=0, cpus=1.0, gpus=0.0),
     )  # fmt: skip
     estimator = PoseEstimator(config)
     lines = [

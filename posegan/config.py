@@ -88,6 +88,20 @@ class DatasetConfig(Section):
         return self
 
 
+class RayConfig(Section):
+    """Where and how widely the pose stage runs on Ray.
+
+    address: "" starts Ray on this machine; else a cluster's, such as 10.0.0.5:6379.
+    workers: detectors at once, each with a model of its own; 0: as many as fit.
+    cpus, gpus: what each of them is given.
+    """
+
+    address: str
+    workers: Annotated[int, Field(ge=0)]
+    cpus: Annotated[float, Field(gt=0)]
+    gpus: Annotated[float, Field(ge=0)]
+
+
 class PoseConfig(Section):
     """Where joints come from, and for the detector what counts as found.
 
@@ -105,6 +119,8 @@ class PoseConfig(Section):
     joint_confidence: Fraction
     precision: Literal["float32", "bfloat16", "float16"]
     device: Device
+    engine: Literal["local", "ray"]
+    ray: RayConfig
 
     @model_validator(mode="after")
     def _needs_of_the_source(self) -> Self:

@@ -9,7 +9,7 @@ import torch
 from conftest import jpeg
 from PIL import Image
 
-from posegan.config import PoseConfig
+from posegan.config import PoseConfig, RayConfig
 from posegan.errors import PoseGANError
 from posegan.estimator import PoseEstimator, choose_person, verified_weights
 from posegan.files import sha256_of
@@ -131,12 +131,13 @@ def test_importing_the_detector_leaves_the_process_as_it_was(weights: Path) -> N
 import os, sys, torch, PIL.Image
 torch.set_num_threads(2)
 before = PIL.Image.open, torch.save, torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
-from posegan.config import PoseConfig
+from posegan.config import PoseConfig, RayConfig
 from posegan.estimator import PoseEstimator
 from posegan.files import sha256_of
 from pathlib import Path
 config = PoseConfig(source="detector", annotations=[], weights=sys.argv[1], sha256=sha256_of(Path(sys.argv[1])), image_size=64,
-                    batch_size=3, person_confidence=0.0, joint_confidence=0.5, trust_unpinned=False, precision="float32", device="cpu")
+                    batch_size=3, person_confidence=0.0, joint_confidence=0.5, trust_unpinned=False, precision="float32", device="cpu",
+                    engine="local", ray=RayConfig(address="", workers=0, cpus=1.0, gpus=0.0))
 PoseEstimator(config).estimate([PIL.Image.new("RGB", (32, 64))])
 assert before == (PIL.Image.open, torch.save, torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")), "changed"
 from ultralytics import SETTINGS

@@ -74,7 +74,7 @@ class Generator(nn.Module):
 
     def forward(self, source_image: Tensor, source_keypoints: Tensor, target_keypoints: Tensor) -> GeneratorOutput:
         """Source image `(B, 3, H, W)` in [-1, 1], keypoints `(B, K, 3)` in pixels of the images."""
-        image, offsets = source_image, ()
+        image, offsets = source_image, tuple[Tensor, ...]()
         for start, end in itertools.pairwise(poses_between(source_keypoints, target_keypoints, self.model.stacked_steps)):
             image, added = self._draw(image, start, end)
             offsets += added

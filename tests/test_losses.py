@@ -117,6 +117,11 @@ def test_smoothness_of_a_ramp_is_its_slopes_and_of_a_constant_zero() -> None:
     torch.testing.assert_close(offset_smoothness_loss([ramp + 3]), offset_smoothness_loss([ramp]))
 
 
+def test_smoothness_passes_gradcheck() -> None:
+    fields = maps(5, 4, 2)
+    assert torch.autograd.gradcheck(lambda *each: offset_smoothness_loss(each), tuple(field.requires_grad_() for field in fields))
+
+
 def test_smoothness_of_a_map_one_pixel_wide_is_a_number() -> None:
     assert offset_smoothness_loss([torch.rand(1, 2, 4, 1)]).isfinite()
     assert offset_smoothness_loss([torch.rand(1, 2, 1, 1)]) == 0

@@ -64,11 +64,13 @@ def test_the_discriminator_s_step_does_not_reach_the_generator() -> None:
     assert all(weight.grad is None for weight in generator.parameters())
 
 
-def test_a_stacked_generator_plays_the_same_game() -> None:
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_stacked_generator_plays_the_same_game(precision: torch.dtype) -> None:
     params = recipe("ours", stacked_steps=2)
     generator, discriminator, pair = players(params, 1)
-    output = generator(pair.source, pair.source_keypoints, pair.target_keypoints)
     losses = GeneratorLoss(params.loss, params.features)
-    terms = update_generator(discriminator, torch.optim.Adam(generator.parameters()), losses, pair, output)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
+        output = generator(pair.source, pair.source_keypoints, pair.target_keypoints)
+        terms = update_generator(discriminator, torch.optim.Adam(generator.parameters()), losses, pair, output)
     assert terms.keys() == TERMS["ours"]
     assert all(term.isfinite() for term in terms.values())

@@ -48,6 +48,8 @@ def train(params_path: Path, shards: Path, out: Path, live: Path, samples: Path,
         click.echo("train: the split val is empty: nothing is validated, and the samples show training pairs")
     name = fingerprint(params, shards_sha256)
     trainer = Trainer(params, data, CheckpointFolder(state / name, params.train.keep_checkpoints), choose_device(params.train.device))
+    if trainer.losses.features is not None:
+        click.echo(f"train: the feature losses look through {_features(trainer)}")
     resumed = trainer.resume()
     if resumed:
         click.echo(f"train: goes on from step {resumed} of {params.train.iterations}, found in {state / name}")

@@ -2,6 +2,9 @@
 
 The file is complete: a missing key is an error, as are an unknown one, a value of the wrong type
 and one out of range. Each error names the dotted key, what was expected and what came.
+
+A value that says `recipe` is taken from the recipe that the file names; what the sections hold after
+loading are the values themselves.
 """
 
 from pathlib import Path
@@ -22,6 +25,9 @@ Md5 = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
 Address = Annotated[str, Field(pattern=r"^(https?://[^\s/]\S*|gdrive:[\w-]+(/[\w-]+)?)?$")]
 SMALLEST_JUDGED = 48  # pixels: five halvings without padding at the first leave the discriminator one patch
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
+Deformation = Literal["none", "global", "parts", "learned", "parts+learned"]
+RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+FROM_RECIPE = "recipe"  # the value, in a section, of a key that the recipe decides
 
 
 class Section(BaseModel):
@@ -160,8 +166,9 @@ class ShardConfig(Section):
 class ModelConfig(Section):
     """Generator and discriminator; 64 channels are the paper's width."""
 
-    deformation: Literal["none", "parts", "learned", "parts+learned"]
+    deformation: Deformation
     combine: Literal["max", "average"]
+    stacked_steps: Annotated[int, Field(ge=1, le=8)]
     generator_channels: Positive
     discriminator_channels: Positive
     warped_skips: Annotated[int, Field(ge=0, le=8)]
@@ -190,6 +197,36 @@ class FeaturesConfig(Section):
 
     weights: Annotated[str, Field(min_length=1)]
     sha256: Sha256
+
+    @model_validator(mode="after")
+    def _hash_of_a_file(self) -> Self:
+        if self.weights == "random" and self.sha256:
+            raise ValueError("sha256: features.weights is 'random', filters drawn here, which no file holds; set sha256 to \"\"")
+        if self.weights not in ("random", "official") and not self.sha256:
+            raise ValueError("sha256: features.weights is a file, whose content must be pinned by its SHA-256 here (sha256sum FILE)")
+        return self
+
+
+class RecipeModel(Section):
+    """What a recipe says of the section `model`."""
+
+    deformation: Deformation
+
+
+class RecipeLoss(Section):
+    """What a recipe says of the section `loss`."""
+
+    l1: Weight
+    perceptual: Weight
+    nearest_neighbour: Weight
+    offset_smoothness: Weight
+
+
+class Recipe(Section):
+    """A variant of the method; complete, so that two recipes differ only in what they say."""
+
+    model: RecipeModel
+    loss: RecipeLoss
 
 
 class TrainConfig(Section):
@@ -229,6 +266,8 @@ class Params(Section):
     """All of params.yaml."""
 
     image: ImageConfig
+    recipe: RecipeName
+    recipes: dict[RecipeName, Recipe]
     dataset: DatasetConfig
     pose: PoseConfig
     pair: PairConfig
@@ -239,11 +278,30 @@ class Params(Section):
     train: TrainConfig
     evaluate: EvaluateConfig
 
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_the_recipe(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("recipes"), dict) or not isinstance(values.get("recipe"), str):
+            return values  # the fields' own checks say what is wrong
+        if values["recipe"] not in values["recipes"]:
+            raise ValueError(f"recipe: expected one of {', '.join(map(str, values['recipes']))}, got {values['recipe']!r}")
+        return _follow(values, values["recipes"][values["recipe"]])
+
     @model_validator(mode="after")
     def _image_large_enough(self) -> Self:
         if min(self.image.height, self.image.width) < SMALLEST_JUDGED:
             raise ValueError(f"image: height and width: expected at least {SMALLEST_JUDGED}, which the discriminator's patches need")
         return self
+
+
+def _follow(values: dict[str, Any], recipe: Any) -> dict[str, Any]:
+    """The sections with the recipe's value for each key that says `recipe` and that the recipe knows."""
+    followed = dict(values)
+    for name, decided in recipe.items() if isinstance(recipe, dict) else ():
+        section = values.get(name)
+        if isinstance(section, dict) and isinstance(decided, dict):
+            followed[name] = {key: decided.get(key, value) if value == FROM_RECIPE else value for key, value in section.items()}
+    return followed
 
 
 def load_params(path: Path) -> Params:

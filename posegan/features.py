@@ -15,12 +15,17 @@ from torchvision.models import VGG19_Weights, vgg19
 
 from posegan.config import FeaturesConfig
 from posegan.errors import PoseGANError
-from posegan.files import check_sha256
+from posegan.files import check_sha256, sha256_of
 
 RANDOM_SEED = 0
 BLOCK_DEPTHS = (2, 2, 4, 4, 4)  # convolutions before each pooling
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Grey levels in one unit of torchvision's normalised input, 57.6. The original takes its features from Keras' VGG-19,
+# whose input is pixels of 0 .. 255 less their mean, and the paper's loss weights belong to features of that size.
+# Convolutions and ReLUs multiply with their input (but for the biases), so this factor gives torchvision's
+# features about that size; the two sets of weights were trained apart, so it is no exact conversion.
+GREY_LEVELS = 255 * sum(IMAGENET_STD) / 3
 
 
 class VGG19Features(nn.Module):
@@ -80,14 +85,13 @@ def _fill(layers: nn.Module, config: FeaturesConfig) -> str:
         _draw(layers)
         return f"VGG-19, random filters (seed {RANDOM_SEED})"
     if config.weights == "official":
-        _load(layers, _official_weights(), "torchvision's VGG-19")
+        _load(layers, _official_weights(config.sha256), "torchvision's VGG-19")
         return "VGG-19, torchvision IMAGENET1K_V1"
     path = Path(config.weights)
     remedy = "set features.weights and features.sha256 to a file that you trust, or features.weights to random or official"
-    if config.sha256:
-        check_sha256(path, config.sha256, remedy)
+    check_sha256(path, config.sha256, remedy)
     _load(layers, _read(path, remedy), str(path))
-    return f"VGG-19, {path.name}" + (f" (SHA-256 {config.sha256[:12]})" if config.sha256 else " (no SHA-256 given)")
+    return f"VGG-19, {path.name} (SHA-256 {config.sha256[:12]})"
 
 
 def _draw(layers: nn.Module) -> None:
@@ -101,16 +105,19 @@ def _draw(layers: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def _official_weights() -> Mapping[str, Tensor]:
+def _official_weights(sha256: str) -> Mapping[str, Tensor]:
+    """torchvision's own, fetched by it once, from then on found below TORCH_HOME."""
     weights = VGG19_Weights.IMAGENET1K_V1
+    place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    remedy = f"put {weights.url} at {place} yourself, or set features.weights to a path or to random"
     try:
         state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:  # no network, no disk, a damaged copy
-        place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-        raise PoseGANError(
-            f"VGG-19: torchvision could not fetch its weights ({error}); put {weights.url} at {place} yourself, "
-            "or set features.weights to a path or to random"
-        ) from error
+        raise PoseGANError(f"VGG-19: torchvision could not fetch its weights ({error}); {remedy}") from error
+    # torchvision hashes what it downloads, and never a copy that is there already; the file's name holds 8 digits.
+    found, digits = sha256_of(place), place.stem.rpartition("-")[2]
+    if not found.startswith(digits) or (sha256 and found != sha256):
+        raise PoseGANError(f"{place}: expected SHA-256 {sha256 or digits + '...'}, got {found}; remove it, then {remedy}")
     return state
 
 

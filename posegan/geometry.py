@@ -10,7 +10,7 @@ Source: Siarohin et al., Deformable GANs for Pose-based Human Image Generation, 
 import torch
 from torch import Tensor
 
-from posegan.skeleton import HEAD, LEFT_SHOULDER, LIMBS, MIRROR_LIMB, RIGHT_SHOULDER, SHOULDER_HIP_SIDES, TORSO
+from posegan.skeleton import HEAD, LEFT_KNEE, LEFT_SHOULDER, LIMBS, MIRROR_LIMB, RIGHT_KNEE, RIGHT_SHOULDER, SHOULDER_HIP_SIDES, TORSO
 
 HEAD_HALF_SIDE = 0.4  # in shoulder-hip lengths
 LIMB_HALF_WIDTH = 0.2  # in shoulder-hip lengths
@@ -69,9 +69,34 @@ def part_affines(source_keypoints: Tensor, target_keypoints: Tensor) -> tuple[Te
     head_valid = head_valid & both[:, HEAD].any(1) & both[:, shoulders].all(1)
     limb_affines, limb_valid = _limb_affines(source, source_visible, target, target_visible)
     affines = torch.cat((torso_affine[:, None], head_affine[:, None], limb_affines), dim=1)
-    valid = torch.cat((torso_valid[:, None], head_valid[:, None], limb_valid), dim=1)
-    identity = torch.eye(2, 3, dtype=affines.dtype, device=affines.device)
-    return torch.where(valid[..., None, None], affines, identity).float(), valid
+    return _usable(affines, torch.cat((torso_valid[:, None], head_valid[:, None], limb_valid), dim=1))
+
+
+@torch.no_grad()
+def body_affine(source_keypoints: Tensor, target_keypoints: Tensor) -> tuple[Tensor, Tensor]:
+    """One affine for the whole body, `(B, 1, 2, 3)` and `(B, 1)` as `part_affines` gives them.
+
+    Fitted to shoulders, hips and knees as far as both poses show them (three at least).
+    """
+    (source, source_visible), (target, target_visible) = _split(source_keypoints), _split(target_keypoints)
+    joints = [*TORSO, RIGHT_KNEE, LEFT_KNEE]
+    affine, valid = fit_affine(target[:, joints], source[:, joints], (source_visible & target_visible)[:, joints])
+    return _usable(affine[:, None], valid[:, None])
+
+
+@torch.no_grad()
+def poses_between(source_keypoints: Tensor, target_keypoints: Tensor, steps: int) -> list[Tensor]:
+    """`steps` + 1 poses `(B, K, 3)`: both ends as they are, and between them each joint on its straight line.
+
+    A joint that one end does not show has no line: it is missing between them, and stands where it is at the end
+    that shows it. The confidence between is the smaller of the two.
+    """
+    confidence = torch.minimum(source_keypoints[..., 2], target_keypoints[..., 2]).clamp(min=0)[..., None]
+    between = []
+    for step in range(1, steps):
+        points = torch.lerp(source_keypoints[..., :2], target_keypoints[..., :2], step / steps)
+        between.append(torch.cat((torch.where(confidence > 0, points, 0), confidence), dim=-1))
+    return [source_keypoints, *between, target_keypoints]
 
 
 def fit_affine(points: Tensor, images: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,6 +123,12 @@ def fit_affine(points: Tensor, images: Tensor, chosen: Tensor) -> tuple[Tensor, 
     linear = linear * (image_spread / spread)
     shift = image_centre.mT - linear @ centre.mT  # (B, 2, 1)
     return torch.cat((linear, shift), dim=2), valid
+
+
+def _usable(affines: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """As float32, the identity where not valid."""
+    identity = torch.eye(2, 3, dtype=affines.dtype, device=affines.device)
+    return torch.where(valid[..., None, None], affines, identity).float(), valid
 
 
 def _normalise(points: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:

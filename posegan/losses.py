@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from posegan.config import FeaturesConfig, LossConfig
-from posegan.features import VGG19Features
+from posegan.features import GREY_LEVELS, VGG19Features
 from posegan.networks import GeneratorOutput
 
 # Siarohin et al., 2018, section 3.3, and the settings of its PercLoss ablation.
@@ -67,7 +67,9 @@ def _variation(field: Tensor, axis: int) -> Tensor:
 class GeneratorLoss(nn.Module):
     """All terms of the generator's loss, each times its weight; a term of weight 0 is not computed.
 
-    The frozen VGG-19 is built only for the terms that need it, and follows the images to their device.
+    The frozen VGG-19 is built only for the terms that need it, and follows the images to their device. Both of
+    them count features in grey levels, as the paper's weights do. Where its filters are random, the terms say so:
+    their numbers mean something else, and must not be taken for those of a trained network.
     """
 
     def __init__(self, loss: LossConfig, features: FeaturesConfig) -> None:
@@ -75,6 +77,7 @@ class GeneratorLoss(nn.Module):
         self.weights = loss
         layers = ([NEAREST_NEIGHBOUR_LAYER] if loss.nearest_neighbour > 0 else []) + ([PERCEPTUAL_LAYER] if loss.perceptual > 0 else [])
         self.features = VGG19Features(layers, features) if layers else None
+        self.suffix = "_random_filters" if features.weights == "random" else ""
 
     def forward(self, output: GeneratorOutput, target_image: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
         """Named weighted terms, whose sum is the generator's loss.
@@ -98,14 +101,16 @@ class GeneratorLoss(nn.Module):
     def _feature_terms(self, features: VGG19Features, image: Tensor, target_image: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             target = features(target_image)
-        generated = features(image)
+        generated, weights = features(image), self.weights
         terms = {}
-        if self.weights.perceptual > 0:
-            terms["perceptual"] = self.weights.perceptual * perceptual_loss(generated[PERCEPTUAL_LAYER], target[PERCEPTUAL_LAYER])
-        if self.weights.nearest_neighbour > 0:
-            layer, window = NEAREST_NEIGHBOUR_LAYER, self.weights.nearest_neighbour_window
-            terms["nearest_neighbour"] = self.weights.nearest_neighbour * nearest_neighbour_loss(generated[layer], target[layer], window)
-        return terms
+        if weights.perceptual > 0:
+            distance = perceptual_loss(generated[PERCEPTUAL_LAYER], target[PERCEPTUAL_LAYER])
+            terms["perceptual"] = weights.perceptual * GREY_LEVELS * distance
+        if weights.nearest_neighbour > 0:
+            layer = NEAREST_NEIGHBOUR_LAYER
+            distance = nearest_neighbour_loss(generated[layer], target[layer], weights.nearest_neighbour_window)
+            terms["nearest_neighbour"] = weights.nearest_neighbour * GREY_LEVELS * distance
+        return {f"{name}{self.suffix}": term for name, term in terms.items()}
 
 
 class _NearestDistance(torch.autograd.Function):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from posegan.config import ImageConfig, ModelConfig
 from posegan.errors import PoseGANError
-from posegan.geometry import heatmaps, part_affines, part_masks
+from posegan.geometry import body_affine, heatmaps, part_affines, part_masks, poses_between
 from posegan.skeleton import JOINT_COUNT
 from posegan.warp import warp_features
 
@@ -30,7 +30,8 @@ DROPOUT_BLOCKS = 3  # decoder blocks with dropout, counted from the coarsest
 class GeneratorOutput(NamedTuple):
     """`image` `(B, 3, H, W)` in [-1, 1]; `offsets` `(B, 2, h, w)` a warped level, x and y in pixels of the image.
 
-    `offsets` start at the finest level; there are none unless the deformation is learned.
+    `offsets` start at the finest level, of the first step where steps are stacked; there are none unless the
+    deformation is learned.
     """
 
     image: Tensor
@@ -39,6 +40,9 @@ class GeneratorOutput(NamedTuple):
 
 class Generator(nn.Module):
     """Draws the person of the source image in the target pose.
+
+    With `stacked_steps` above 1 it goes there in that many equal steps: it draws the first pose between, from that
+    drawing the next one, and so on, always with the same weights. Only the last image is given, and so judged.
 
     Raises:
         PoseGANError: more warped skips than the image has levels whose pixels are whole blocks of it.
@@ -70,6 +74,13 @@ class Generator(nn.Module):
 
     def forward(self, source_image: Tensor, source_keypoints: Tensor, target_keypoints: Tensor) -> GeneratorOutput:
         """Source image `(B, 3, H, W)` in [-1, 1], keypoints `(B, K, 3)` in pixels of the images."""
+        image, offsets = source_image, tuple[Tensor, ...]()
+        for start, end in itertools.pairwise(poses_between(source_keypoints, target_keypoints, self.model.stacked_steps)):
+            image, added = self._draw(image, start, end)
+            offsets += added
+        return GeneratorOutput(image, offsets)
+
+    def _draw(self, source_image: Tensor, source_keypoints: Tensor, target_keypoints: Tensor) -> GeneratorOutput:
         source_heatmaps, target_heatmaps = self._heatmaps(source_keypoints), self._heatmaps(target_keypoints)
         if self.model.deformation == "none":
             skips = [[feature] for feature in self.encoder(torch.cat((source_image, source_heatmaps, target_heatmaps), dim=1))]
@@ -103,13 +114,15 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def _parts(self, source_keypoints: Tensor, target_keypoints: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Affines, validity and masks of the ten parts; without parts, of one that covers all and stays in place."""
-        size = self.image.height, self.image.width
-        if self.model.deformation != "learned":
+        """Affines, validity and masks of the ten parts, or else of one that covers all: moved by one affine, or in place."""
+        size, batch, device = (self.image.height, self.image.width), len(target_keypoints), target_keypoints.device
+        if self.model.deformation in ("parts", "parts+learned"):
             return *part_affines(source_keypoints, target_keypoints), part_masks(target_keypoints, *size)
-        batch, device = len(target_keypoints), target_keypoints.device
         valid = torch.ones(batch, 1, dtype=torch.bool, device=device)
-        return torch.eye(2, 3, device=device).expand(batch, 1, 2, 3), valid, valid[..., None, None].expand(batch, 1, *size)
+        everywhere = valid[..., None, None].expand(batch, 1, *size)
+        if self.model.deformation == "global":
+            return *body_affine(source_keypoints, target_keypoints), everywhere
+        return torch.eye(2, 3, device=device).expand(batch, 1, 2, 3), valid, everywhere
 
 
 class Encoder(nn.Module):

@@ -197,7 +197,7 @@ class Trainer:
             # serves both here: 57 instead of 75 GFLOP a pair at the paper's width.
             output = self.generator(pair.source, pair.source_keypoints, pair.target_keypoints)
             if self.params.loss.adversarial > 0:
-                terms |= update_discriminator(self.discriminator, self.discriminator_optimiser, pair, output.image.detach())
+                terms |= update_discriminator(self.discriminator, self.discriminator_optimiser, pair, output.image)
             terms |= update_generator(self.discriminator, self.generator_optimiser, self.losses, pair, output)
         self.step += 1
         update_ema(self.ema, self.generator, ema_decay(self.step, self.params.train.ema_decay))

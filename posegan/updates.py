@@ -23,9 +23,9 @@ class Pair(NamedTuple):
 
 
 def update_discriminator(discriminator: Discriminator, optimiser: Optimizer, pair: Pair, generated: Tensor) -> dict[str, Tensor]:
-    """One step towards telling real from generated; `generated` comes detached."""
+    """One step towards telling real from generated; nothing of it reaches the network that generated."""
     condition = discriminator.condition(pair.source, pair.source_keypoints, pair.target_keypoints)
-    real_logits, fake_logits = discriminator(condition, pair.target, generated)
+    real_logits, fake_logits = discriminator(condition, pair.target, generated.detach())
     loss = discriminator_loss(real_logits.float(), fake_logits.float())
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

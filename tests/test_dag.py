@@ -54,8 +54,13 @@ def test_deps_are_the_modules_that_the_stage_imports(stage):
 
 
 def test_every_section_of_the_parameters_is_declared_by_a_stage():
-    declared = {section for stage in stages().values() for section in stage["params"]}
+    declared = {key.split(".")[0] for stage in stages().values() for key in stage["params"]}
     assert declared == set(Params.model_fields)
+
+
+def test_training_depends_on_the_recipe_in_use_and_on_no_other():
+    assert {"recipe", "recipes.${recipe}"} <= set(stages()["train"]["params"])
+    assert "recipes" not in stages()["train"]["params"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "posegan").rglob("*.py")), ids=lambda path: path.name)

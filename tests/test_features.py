@@ -1,5 +1,6 @@
 """Laws of the frozen VGG-19: torchvision's own features, private random numbers, honest descriptions and errors."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.error import URLError
@@ -7,8 +8,8 @@ from urllib.error import URLError
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor
-from torchvision.models import VGG19_Weights, vgg19
+from torch import Tensor, nn
+from torchvision.models import VGG19_Weights, Weights, WeightsEnum, vgg19
 from torchvision.transforms.functional import normalize
 
 from posegan.config import FeaturesConfig
@@ -17,6 +18,10 @@ from posegan.features import VGG19Features
 from posegan.files import sha256_of
 
 RANDOM = FeaturesConfig(weights="random", sha256="")
+
+
+def pinned(path: Path) -> FeaturesConfig:
+    return FeaturesConfig(weights=str(path), sha256=sha256_of(path))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +44,7 @@ def test_a_file_gives_torchvision_s_features_of_the_normalised_image(tmp_path: P
         torch.save(state, path)
     else:
         safetensors.torch.save_file(state, path)
-    features = VGG19Features(["relu1_2", "relu2_1"], FeaturesConfig(weights=str(path), sha256=sha256_of(path)))
+    features = VGG19Features(["relu1_2", "relu2_1"], pinned(path))
     layers = vgg19().features[:7].eval()
     layers.load_state_dict({name.removeprefix("features."): state[name] for name in state if int(name.split(".")[1]) < 7})
     normalised = normalize((image() + 1) / 2, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
@@ -91,7 +96,7 @@ def test_an_unknown_layer_is_refused() -> None:
 
 def test_a_missing_file_names_itself_and_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(PoseGANError, match=r"absent\.pth: no such file; set features\.weights"):
-        VGG19Features(["relu1_2"], FeaturesConfig(weights=str(tmp_path / "absent.pth"), sha256=""))
+        VGG19Features(["relu1_2"], FeaturesConfig(weights=str(tmp_path / "absent.pth"), sha256="0" * 64))
 
 
 def test_another_sha256_is_refused(tmp_path: Path, state: dict[str, Tensor]) -> None:
@@ -106,7 +111,7 @@ def test_another_sha256_is_refused(tmp_path: Path, state: dict[str, Tensor]) -> 
 def test_a_damaged_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(PoseGANError, match="not a readable state dict"):
-        VGG19Features(["relu1_2"], FeaturesConfig(weights=str(tmp_path / name), sha256=""))
+        VGG19Features(["relu1_2"], pinned(tmp_path / name))
 
 
 def test_a_pickle_that_runs_code_is_refused_unrun(tmp_path: Path) -> None:
@@ -116,7 +121,7 @@ def test_a_pickle_that_runs_code_is_refused_unrun(tmp_path: Path) -> None:
 
     torch.save(Payload(), tmp_path / "vgg.pth")
     with pytest.raises(PoseGANError, match="not a readable state dict"):
-        VGG19Features(["relu1_2"], FeaturesConfig(weights=str(tmp_path / "vgg.pth"), sha256=""))
+        VGG19Features(["relu1_2"], pinned(tmp_path / "vgg.pth"))
     assert not (tmp_path / "ran").exists()
 
 
@@ -124,7 +129,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, state: dict[str,
     path = tmp_path / "other.safetensors"
     safetensors.torch.save_file(state | {"features.2.weight": torch.zeros(1)}, path)
     with pytest.raises(PoseGANError, match=r"features\.2\.weight: expected shape \(64, 64, 3, 3\).*got shape \(1,\)"):
-        VGG19Features(["relu1_2"], FeaturesConfig(weights=str(path), sha256=""))
+        VGG19Features(["relu1_2"], pinned(path))
 
 
 def test_no_network_says_where_to_put_the_official_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -137,8 +142,42 @@ def test_no_network_says_where_to_put_the_official_weights(monkeypatch: pytest.M
         VGG19Features(["relu1_2"], FeaturesConfig(weights="official", sha256=""))
 
 
-def test_official_weights_are_torchvision_s(monkeypatch: pytest.MonkeyPatch, state: dict[str, Tensor]) -> None:
-    monkeypatch.setattr(VGG19_Weights, "get_state_dict", lambda *_, **__: state)
-    features = VGG19Features(["relu1_2"], FeaturesConfig(weights="official", sha256=""))
-    assert features.description == "VGG-19, torchvision IMAGENET1K_V1"
-    torch.testing.assert_close(dict(features.layers.named_parameters())["0.weight"].data, state["features.0.weight"])
+def served(folder: Path, state: dict[str, Tensor]) -> tuple[type[WeightsEnum], str]:
+    """Weights whose address is a file, named by the first digits of its hash as torchvision names its own; and the hash."""
+    torch.save(state, folder / "vgg19.pth")
+    sha256 = sha256_of(folder / "vgg19.pth")
+    path = (folder / "vgg19.pth").rename(folder / f"vgg19-{sha256[:8]}.pth")
+
+    class Served(WeightsEnum):
+        IMAGENET1K_V1 = Weights(url=path.as_uri(), transforms=nn.Identity, meta={})
+
+    return Served, sha256
+
+
+def test_official_weights_are_fetched_once_into_torch_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: dict[str, Tensor]
+) -> None:
+    weights, sha256 = served(tmp_path, state)
+    monkeypatch.setattr("posegan.features.VGG19_Weights", weights)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    for given in ("", sha256):
+        features = VGG19Features(["relu1_2"], FeaturesConfig(weights="official", sha256=given))
+        assert features.description == "VGG-19, torchvision IMAGENET1K_V1"
+        torch.testing.assert_close(dict(features.layers.named_parameters())["0.weight"].data, state["features.0.weight"])
+        (tmp_path / f"vgg19-{sha256[:8]}.pth").unlink(missing_ok=True)  # the second time there is no network
+
+
+@pytest.mark.parametrize("pin", [False, True])
+def test_a_copy_in_torch_home_is_verified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: dict[str, Tensor], pin: bool) -> None:
+    weights, sha256 = served(tmp_path, state)
+    monkeypatch.setattr("posegan.features.VGG19_Weights", weights)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    place = tmp_path / "home" / "hub" / "checkpoints" / f"vgg19-{sha256[:8]}.pth"
+    place.parent.mkdir(parents=True)
+    if pin:
+        shutil.copy(tmp_path / place.name, place)
+    else:
+        torch.save({name: weight + 1 for name, weight in state.items()}, place)
+    expected = "0" * 64 if pin else sha256[:8]
+    with pytest.raises(PoseGANError, match=rf"{place.name}: expected SHA-256 {expected}.*remove it"):
+        VGG19Features(["relu1_2"], FeaturesConfig(weights="official", sha256="0" * 64 if pin else ""))

@@ -10,7 +10,7 @@ import torch
 from skimage.transform import AffineTransform
 from torch import Tensor
 
-from posegan.geometry import fit_affine, heatmaps, part_affines, part_masks
+from posegan.geometry import body_affine, fit_affine, heatmaps, part_affines, part_masks, poses_between
 from posegan.skeleton import HEAD, JOINT_COUNT, LIMBS, MIRROR_LIMB, NECK, PARTS, RIGHT_ANKLE, RIGHT_KNEE, RIGHT_SHOULDER, TORSO
 
 HEIGHT, WIDTH = 128, 64
@@ -192,6 +192,66 @@ def test_degenerate_poses_give_no_nan(flat: str) -> None:
         assert not valid[:, :2].any() or other is not target
     _, valid = part_affines(poses(2), target)
     assert not valid[:, 0].any()
+
+
+@pytest.mark.filterwarnings("ignore:.*estimate.*:FutureWarning")
+@pytest.mark.parametrize("hidden", [(), (9,), (9, 12)])
+def test_the_body_s_affine_is_that_of_shoulders_hips_and_the_knees_both_show(hidden: tuple[int, ...]) -> None:
+    source, target = poses(6, 1), hide(poses(6, 2), *hidden)
+    affines, valid = body_affine(source, target)
+    assert valid.all()
+    assert affines.shape == (6, 1, 2, 3)
+    joints = [joint for joint in (*TORSO, 9, 12) if joint not in hidden]
+    for sample in range(6):
+        points, images = (pose[sample, joints, :2].double().numpy() for pose in (target, source))
+        np.testing.assert_allclose(affines[sample, 0].numpy(), reference_affine(points, images), rtol=1e-4, atol=1e-2)
+
+
+def test_the_body_s_affine_needs_three_joints() -> None:
+    affines, valid = body_affine(hide(poses(2, 1), *TORSO[:2], 9, 12), poses(2, 2))
+    assert not valid.any()
+    torch.testing.assert_close(affines, torch.eye(2, 3).expand(2, 1, 2, 3))
+
+
+def test_a_turned_person_is_mirrored_in_the_torso_and_the_body() -> None:
+    target, source = poses(3), poses(3)
+    source[..., 0] = 63 - source[..., 0]  # every joint on the other side, as of somebody seen from behind
+    for affine in (part_affines(source, target)[0][:, 0], body_affine(source, target)[0][:, 0]):
+        torch.testing.assert_close(affine, torch.tensor([[-1.0, 0, 63], [0, 1, 0]]).expand(3, 2, 3), rtol=0, atol=1e-2)
+
+
+def test_poses_between_lie_on_straight_lines_in_equal_steps() -> None:
+    source, target = poses(2, 1), poses(2, 2)
+    source[..., 2], target[..., 2] = 0.5, 0.8
+    way = poses_between(source, target, 4)
+    assert len(way) == 5
+    assert way[0] is source and way[-1] is target
+    for step, pose in enumerate(way):
+        torch.testing.assert_close(pose[..., :2], source[..., :2] + (target - source)[..., :2] * step / 4)
+    assert all(pose[..., 2].eq(0.5).all() for pose in way[:-1])
+    back = poses_between(target, source, 4)
+    for pose, other in zip(way, reversed(back), strict=True):
+        torch.testing.assert_close(pose[..., :2], other[..., :2])
+    assert poses_between(source, target, 1) == [source, target]
+
+
+def test_between_poses_a_joint_of_one_end_is_missing() -> None:
+    source, target = hide(poses(2, 1), RIGHT_ANKLE), hide(poses(2, 2), NECK)
+    first, middle, last = poses_between(source, target, 2)
+    assert middle[:, [RIGHT_ANKLE, NECK]].eq(0).all()
+    assert middle.isfinite().all()
+    assert middle[..., 2].sum() == 2 * (JOINT_COUNT - 2)
+    assert first[:, NECK, 2].all() and last[:, RIGHT_ANKLE, 2].all()
+
+
+def test_halfway_to_the_mirror_image_the_torso_is_a_line_and_moves_nothing() -> None:
+    source, target = poses(2, noise=0), poses(2, noise=0)
+    target[..., 0] = 64 - target[..., 0]
+    middle = poses_between(source, target, 2)[1]
+    middle[:, TORSO, 0] = 32  # exactly
+    affines, valid = part_affines(source, middle)
+    assert not valid[:, 0].any()
+    assert affines.isfinite().all()
 
 
 def test_three_torso_joints_give_their_exact_affine() -> None:

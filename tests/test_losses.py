@@ -1,15 +1,18 @@
 """Laws of the losses: closed forms, slow references, gradients, and nothing computed for weight 0."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
 
 from posegan.config import FeaturesConfig, LossConfig
-from posegan.features import VGG19Features
+from posegan.features import GREY_LEVELS, VGG19Features
+from posegan.files import sha256_of
 from posegan.losses import (
     GeneratorLoss,
     discriminator_loss,
@@ -114,6 +117,11 @@ def test_smoothness_of_a_ramp_is_its_slopes_and_of_a_constant_zero() -> None:
     torch.testing.assert_close(offset_smoothness_loss([ramp + 3]), offset_smoothness_loss([ramp]))
 
 
+def test_smoothness_passes_gradcheck() -> None:
+    fields = maps(5, 4, 2)
+    assert torch.autograd.gradcheck(lambda *each: offset_smoothness_loss(each), tuple(field.requires_grad_() for field in fields))
+
+
 def test_smoothness_of_a_map_one_pixel_wide_is_a_number() -> None:
     assert offset_smoothness_loss([torch.rand(1, 2, 4, 1)]).isfinite()
     assert offset_smoothness_loss([torch.rand(1, 2, 1, 1)]) == 0
@@ -145,8 +153,8 @@ def test_terms_are_the_weighted_losses() -> None:
         "adversarial": 2 * generator_adversarial_loss(logits),
         "l1": 3 * (output.image - target).abs().mean(),
         "offset_smoothness": 4 * offset_smoothness_loss(output.offsets),
-        "perceptual": 0.5 * perceptual_loss(generated["relu2_1"], real["relu2_1"]),
-        "nearest_neighbour": 0.25 * nearest_neighbour_loss(generated["relu1_2"], real["relu1_2"], 3),
+        "perceptual_random_filters": 0.5 * GREY_LEVELS * perceptual_loss(generated["relu2_1"], real["relu2_1"]),
+        "nearest_neighbour_random_filters": 0.25 * GREY_LEVELS * nearest_neighbour_loss(generated["relu1_2"], real["relu1_2"], 3),
     }
     assert terms.keys() == expected.keys()
     for name, term in expected.items():
@@ -156,12 +164,56 @@ def test_terms_are_the_weighted_losses() -> None:
 @pytest.mark.parametrize("name", ["adversarial", "l1", "perceptual", "nearest_neighbour", "offset_smoothness"])
 def test_only_terms_of_positive_weight_are_computed(name: str) -> None:
     loss = GeneratorLoss(config(**{name: 1.0}), FEATURES)
-    assert loss(*game()).keys() == {name}
+    assert loss(*game()).keys() == {f"{name}_random_filters" if name in ("perceptual", "nearest_neighbour") else name}
     assert (loss.features is None) == (name not in ("perceptual", "nearest_neighbour"))
 
 
+def test_terms_of_trained_filters_have_their_plain_names(tmp_path: Path) -> None:
+    path = tmp_path / "vgg.safetensors"
+    drawn = VGG19Features(["relu2_1"], FEATURES).layers.state_dict()
+    save_file({f"features.{name}": weight for name, weight in drawn.items()}, path)
+    trained = FeaturesConfig(weights=str(path), sha256=sha256_of(path))
+    weights = config(perceptual=0.5, nearest_neighbour=0.01)
+    random, named = (GeneratorLoss(weights, features)(*game()) for features in (FEATURES, trained))
+    assert named.keys() == {"perceptual", "nearest_neighbour"}
+    for name, term in named.items():  # the same filters here, so the same numbers
+        torch.testing.assert_close(term, random[f"{name}_random_filters"])
+
+
+def test_features_count_in_grey_levels() -> None:
+    """On a VGG whose first filters hand one colour on, a term is the difference of the pixels in 0 .. 255."""
+    loss = GeneratorLoss(config(perceptual=1.0), FEATURES)
+    assert loss.features is not None
+    first, second, third = (layer for layer in loss.features.layers if isinstance(layer, torch.nn.Conv2d))
+    for layer in (first, second, third):
+        torch.nn.init.zeros_(layer.weight)
+        layer.weight[:, 1, 1, 1] = 1  # every channel is green
+    dark, light = torch.full((1, 3, 8, 8), 0.25), torch.full((1, 3, 8, 8), 0.75)
+    [term] = loss(GeneratorOutput(dark, ()), light, torch.zeros(1)).values()
+    assert term.item() == pytest.approx(0.25 * 255, rel=0.02)
+
+
+def test_among_equally_near_pixels_the_one_in_place_wins_and_takes_the_gradient() -> None:
+    generated = torch.zeros(1, 1, 3, 3, dtype=torch.float64, requires_grad=True)
+    target = torch.ones(1, 1, 3, 3, dtype=torch.float64)
+    target[..., 0, :] = -1  # above the middle row as far as the row itself: a tie
+    loss = nearest_neighbour_loss(generated, target, 3)
+    assert loss.item() == 1
+    loss.backward()
+    expected = torch.tensor([[1.0, 1, 1], [-1, -1, -1], [-1, -1, -1]], dtype=torch.float64) / 9
+    torch.testing.assert_close(generated.grad, expected[None, None])
+
+
+def test_a_perfect_match_has_no_gradient() -> None:
+    target, _ = maps()
+    generated = target.clone().requires_grad_()
+    nearest_neighbour_loss(generated, target, 3).backward()
+    assert generated.grad is not None
+    assert generated.grad.eq(0).all()
+
+
 def test_without_a_feature_term_the_weights_file_is_not_touched() -> None:
-    loss = GeneratorLoss(config(l1=1.0), FeaturesConfig(weights="no/such/file.pth", sha256=""))
+    loss = GeneratorLoss(config(l1=1.0), FeaturesConfig(weights="no/such/file.pth", sha256="0" * 64))
     assert loss(*game()).keys() == {"l1"}
 
 

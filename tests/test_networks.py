@@ -1,5 +1,6 @@
 """Laws of the networks: the paper's sizes, missing joints, dropout only in training, offsets that start at zero."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -8,17 +9,21 @@ from torch import Tensor, nn
 
 from posegan.config import ImageConfig, ModelConfig
 from posegan.errors import PoseGANError
+from posegan.geometry import poses_between
 from posegan.networks import Discriminator, Encoder, Generator, SampleNorm, level_channels, level_sizes
 
-DEFORMATIONS = ("none", "parts", "learned", "parts+learned")
+DEFORMATIONS = ("none", "global", "parts", "learned", "parts+learned")
 MARKET, SQUARE = ImageConfig(height=128, width=64), ImageConfig(height=256, width=256)
 FASHION = ImageConfig(height=256, width=176)
 
 
+WIDTHS = ((128, 64), (256, 128), (512, 256), (512, 512))  # of the offset heads: moved appearance, pose feature
+
+
 def model(deformation: str = "parts+learned", **changes: Any) -> ModelConfig:
     values = {
-        "deformation": deformation, "combine": "max", "generator_channels": 4, "discriminator_channels": 4, "warped_skips": 4,
-        "maximum_offset": 4.0, "dropout": 0.0, "heatmap_sigma": 6.0,
+        "deformation": deformation, "combine": "max", "stacked_steps": 1, "generator_channels": 4, "discriminator_channels": 4,
+        "warped_skips": 4, "maximum_offset": 4.0, "dropout": 0.0, "heatmap_sigma": 6.0,
     }  # fmt: skip
     return ModelConfig.model_validate(values | changes)
 
@@ -42,6 +47,9 @@ def parameters(network: nn.Module) -> int:
         ("parts", MARKET, 61_109_085),
         ("parts", SQUARE, 82_080_611),
         ("parts", FASHION, 82_080_611),
+        ("global", MARKET, 61_109_085),
+        # One head a warped level: 2 filters of 3 x 3 over the moved appearance and the pose feature, and their biases.
+        ("parts+learned", MARKET, 61_109_085 + sum(2 * 9 * (placed + pose) + 2 for placed, pose in WIDTHS)),
         ("none", MARKET, 36_072_533),
         ("none", SQUARE, 48_655_449),
     ],
@@ -180,6 +188,71 @@ def test_images_judged_together_are_judged_as_the_whole_convolution_does() -> No
     for judged, logits in zip((image, -image), discriminator(condition, image, -image), strict=True):
         expected = discriminator.blocks(discriminator.first(torch.cat((condition, judged), dim=1)))
         torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("deformation", DEFORMATIONS)
+def test_stacked_steps_are_the_same_generator_applied_again(deformation: str) -> None:
+    once, thrice = Generator(model(deformation), MARKET), Generator(model(deformation, stacked_steps=3), MARKET)
+    for head in once.offset_heads.parameters():
+        nn.init.normal_(head, std=0.01)
+    assert parameters(thrice) == parameters(once)
+    thrice.load_state_dict(once.state_dict())
+    image, source, target = inputs(2, missing=0.3)
+    poses = poses_between(source, target, 3)
+    offsets: tuple[Tensor, ...] = ()
+    for start, end in itertools.pairwise(poses):
+        image, added = once(image, start, end)
+        offsets += added
+    output = thrice(*inputs(2, missing=0.3)[:1], source, target)
+    torch.testing.assert_close(output.image, image, rtol=0, atol=0)
+    assert len(output.offsets) == len(offsets) == (12 if "learned" in deformation else 0)
+    assert all(torch.equal(one, other) for one, other in zip(output.offsets, offsets, strict=True))
+
+
+def test_every_stacked_step_is_trained_through() -> None:
+    generator = Generator(model("parts+learned", stacked_steps=2), MARKET)
+    image, source, target = inputs(1)
+    image.requires_grad_()
+    output = generator(image, source, target)
+    output.image.square().sum().backward()
+    assert image.grad is not None
+    assert image.grad.any()
+
+
+@pytest.mark.parametrize("missing", [0.4, 1.0])
+def test_stacked_steps_survive_missing_joints(missing: float) -> None:
+    generator = Generator(model("parts+learned", stacked_steps=3), MARKET)
+    image, source, target = inputs(2, missing=missing)
+    for pose in (source, target):
+        pose[pose[..., 2] == 0] = torch.tensor([float("nan"), float("inf"), 0])
+    generator(image, source, target).image.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in generator.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.parametrize("joint", range(18))
+def test_any_one_joint_may_be_missing_at_either_end(joint: int) -> None:
+    generator = Generator(model("parts+learned"), MARKET).eval()
+    image, source, target = inputs(2)
+    source[0, joint], target[1, joint] = torch.tensor([float("nan"), -1e9, 0]), torch.tensor([float("nan"), -1e9, 0])
+    assert generator(image, source, target).image.isfinite().all()
+
+
+def test_one_affine_warps_every_skip_by_it() -> None:
+    generator = Generator(model("global"), MARKET).eval()
+    image, source, _ = inputs()
+    shifted = source.clone()
+    shifted[..., 0] += 8  # whole pixels of all four warped levels
+    affines, valid, masks = generator._parts(source, shifted)
+    assert masks.all() and valid.all()
+    torch.testing.assert_close(affines, torch.tensor([[1.0, 0, -8], [0, 1, 0]]).expand(2, 1, 2, 3), rtol=0, atol=1e-3)
+    appearance = generator.appearance_encoder(torch.cat((image, torch.zeros(2, 18, 128, 64)), dim=1))
+    moved, offsets = generator._deform(appearance, appearance, source, shifted)
+    assert offsets == ()
+    for level in range(4):
+        columns = 8 >> level
+        torch.testing.assert_close(moved[level][..., columns:], appearance[level][..., :-columns], rtol=1e-3, atol=1e-3)
+        assert moved[level][..., :columns].abs().max() < 1e-2
+    assert all(torch.equal(one, other) for one, other in zip(moved[4:], appearance[4:], strict=True))
 
 
 def test_more_warped_skips_than_levels_are_refused() -> None:

@@ -117,3 +117,16 @@ def test_dvclive_works_in_a_git_repository_without_a_commit(tmp_path: Path, monk
     live.make_summary()
     live.end()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".git", "dvclive"]
+
+
+def test_random_filters_are_named_in_all_that_they_touched(prepared: Prepared, tmp_path: Path) -> None:
+    arguments = options(tmp_path, prepared, iterations=1, log_every=1)
+    params = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    params["loss"] |= {"l1": 0.0, "nearest_neighbour": 0.01}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    result = CliRunner().invoke(train, arguments, catch_exceptions=False)
+    assert "the feature losses look through VGG-19, random filters (seed 0)" in result.output
+    assert read_generator_card(tmp_path / "generator.safetensors").provenance["features"] == "VGG-19, random filters (seed 0)"
+    logged = {path.stem for path in (tmp_path / "dvclive" / "plots" / "metrics").glob("*.tsv")}
+    assert "nearest_neighbour_random_filters" in logged
+    assert "nearest_neighbour" not in logged

@@ -194,7 +194,7 @@ def test_each_update_moves_its_own_player() -> None:
     losses = GeneratorLoss(params.loss, params.features)
     output = generator(pair.source, pair.source_keypoints, pair.target_keypoints)
     weights = {name: [weight.clone() for weight in part.parameters()] for name, part in (("G", generator), ("D", discriminator))}
-    update_discriminator(discriminator, torch.optim.Adam(discriminator.parameters()), pair, output.image.detach())
+    update_discriminator(discriminator, torch.optim.Adam(discriminator.parameters()), pair, output.image)
     assert all(torch.equal(a, b) for a, b in zip(weights["G"], generator.parameters(), strict=True))
     moved = [weight.clone() for weight in discriminator.parameters()]
     assert not all(torch.equal(a, b) for a, b in zip(weights["D"], moved, strict=True))

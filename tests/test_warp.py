@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from posegan.geometry import body_affine
 from posegan.warp import warp_features
 
 HEIGHT, WIDTH = 16, 8
@@ -126,6 +127,49 @@ def test_recovers_a_known_rotation_scale_and_shift_at_every_level(scale: int) ->
     # Bilinear error of a curve of period 2 pi r: s^2 / (8 r^2), twice for two axes.
     assert (moved - target)[:, :, *quarter].abs().max() < 0.01 + 2 * scale**2 / (8 * 16**2)
     assert (source - target)[:, :, *quarter].abs().max() > 0.3
+
+
+@pytest.mark.parametrize("size", [(128, 64), (96, 176), (256, 176)])
+def test_a_person_s_own_joints_undo_a_known_motion_at_every_level(size: tuple[int, int]) -> None:
+    """Joints to affine to warp: the same rotation, scale and shift of joints and picture leaves nothing to see."""
+    height, width = size
+    turn = 1.1 * torch.tensor([[math.cos(0.3), -math.sin(0.3)], [math.sin(0.3), math.cos(0.3)]])
+    centre = torch.tensor([(width - 1) / 2, (height - 1) / 2])
+    known = torch.cat((turn, (centre + torch.tensor([-4.0, 3.0]) - turn @ centre)[:, None]), dim=1)
+    target = torch.zeros(1, 18, 3)
+    target[0, :, :2] = centre + 0.2 * min(size) * torch.randn(18, 2, generator=torch.Generator().manual_seed(1))
+    target[..., 2] = 1
+    source = target.clone()
+    source[..., :2] = target[..., :2] @ turn.mT + known[:, 2]
+    affines, valid = body_affine(source, target)
+    everywhere = torch.ones(1, 1, *size, dtype=torch.bool)
+    for scale in (1, 2, 4, 8):
+        picture, seen = blob(height, width, scale, torch.eye(2, 3)), blob(height, width, scale, known)
+        moved = warp_features(picture, affines, valid, everywhere)
+        inner = slice(height // 4 // scale, 3 * height // 4 // scale), slice(width // 3 // scale, 2 * width // 3 // scale)
+        assert (moved - seen)[:, :, *inner].abs().max() < 0.01 + 2 * scale**2 / (8 * 16**2)
+        assert (picture - seen)[:, :, *inner].abs().max() > 0.15
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_a_mirror_flips_the_map(scale: int) -> None:
+    features = scene(scale=scale)[0]
+    mirror = torch.tensor([[-1.0, 0, WIDTH - 1], [0, 1, 0]], dtype=torch.float64).expand(2, 1, 2, 3)
+    everywhere, valid = torch.ones(2, 1, HEIGHT, WIDTH, dtype=torch.bool), torch.ones(2, 1, dtype=torch.bool)
+    torch.testing.assert_close(warp_features(features, mirror, valid, everywhere), features.flip(3))
+
+
+def test_a_flattening_affine_repeats_one_column_and_has_finite_gradients() -> None:
+    features, _, _, _, offsets = scene()
+    features.requires_grad_()
+    offsets.requires_grad_()
+    flat = torch.tensor([[0.0, 0, 3], [0, 1, 0]], dtype=torch.float64).expand(2, 1, 2, 3)
+    everywhere, valid = torch.ones(2, 1, HEIGHT, WIDTH, dtype=torch.bool), torch.ones(2, 1, dtype=torch.bool)
+    moved = warp_features(features, flat, valid, everywhere, 0 * offsets)
+    torch.testing.assert_close(moved, features[..., 3:4].expand_as(features))
+    moved.square().sum().backward()
+    assert features.grad is not None and features.grad.isfinite().all()
+    assert offsets.grad is not None and offsets.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])

@@ -3,23 +3,19 @@
 Nothing here depends on the time of day: equal evaluations give equal bytes.
 """
 
-import base64
 import csv
-import io
-import math
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
 import numpy as np
 import pandas as pd
-import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.page import data_uri, render_page, shown
 from posegan.checkpoint import GeneratorCard
 from posegan.config import Params
 from posegan.files import atomic_path
@@ -90,22 +86,22 @@ def write_report(folder: Path, evaluation: Evaluation, live: Path) -> None:
 
 def render(evaluation: Evaluation, curves: Sequence[Curve]) -> str:
     """The page: images are data URIs, curves inline SVG, no script, no address."""
-    template = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(
-        pairs=len(evaluation.table),
-        identities=evaluation.table["source"].str.split("/").str[-1].str.split("_").str[0].nunique(),
-        headings=[(heading, "↑" if better == "higher" else "↓") for _, heading, _, better in METRICS],
-        methods=[
-            (label, [shown(evaluation.summary[method][name], places) for name, _, places, _ in METRICS])
-            for method, label in METHODS.items()
+    values = {
+        "title": "PoseGAN evaluation",
+        "pairs": len(evaluation.table),
+        "identities": evaluation.table["source"].str.split("/").str[-1].str.split("_").str[0].nunique(),
+        "methods": list(METHODS.values()),
+        "metrics": [
+            (heading, "↑" if better == "higher" else "↓", [shown(evaluation.summary[method][name], places) for method in METHODS])
+            for name, heading, places, better in METRICS
         ],
-        grids=[(title, data_uri(image_grid(rows, GRID_HEADER))) for title, rows in _grids(evaluation.showcase)],
-        curves=curves,
-        curve_size=(_CURVE_WIDTH, _CURVE_HEIGHT),
-        facts=facts(evaluation),
-        threshold=evaluation.params.evaluate.pck_threshold,
-    )
+        "grids": [(title, data_uri(image_grid(rows, GRID_HEADER))) for title, rows in _grids(evaluation.showcase)],
+        "curves": curves,
+        "curve_size": (_CURVE_WIDTH, _CURVE_HEIGHT),
+        "facts": facts(evaluation),
+        "threshold": evaluation.params.evaluate.pck_threshold,
+    }
+    return render_page("report.html.jinja", values)
 
 
 def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -152,20 +148,6 @@ def curve(name: str, steps: Sequence[int], values: Sequence[float]) -> Curve:
     )
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     return Curve(name, points, f"{values[0]:.4g}", f"{values[-1]:.4g}", f"{lowest:.4g}", f"{highest:.4g}", steps[-1])
-
-
-def shown(value: float, places: int) -> str:
-    """A number of the table: infinity as such, a missing one as a dash."""
-    if math.isnan(value):
-        return "-"
-    return "∞" if math.isinf(value) else f"{value:.{places}f}"
-
-
-def data_uri(image: PIL.Image.Image) -> str:
-    """A picture as part of the page."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _grids(showcase: Showcase) -> list[tuple[str, Rows]]:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_run import tiny_params
 
-from pipeline.report import Evaluation, Showcase, curve, read_curves, render, shown, ssim_histogram, write_report
+from pipeline.report import Evaluation, Showcase, curve, read_curves, render, ssim_histogram, write_report
 from posegan.checkpoint import GeneratorCard
 
 METRICS = ("ssim", "mask_ssim", "l1", "psnr", "ds", "pck", "found")
@@ -83,7 +83,3 @@ def test_a_curve_fills_its_box() -> None:
 
 def test_only_series_become_curves(live: Path) -> None:
     assert [each.name for each in read_curves(live)] == ["val_ssim"]
-
-
-def test_numbers_that_are_not_finite_are_shown() -> None:
-    assert [shown(value, 2) for value in (0.125, float("inf"), float("nan"))] == ["0.12", "∞", "-"]

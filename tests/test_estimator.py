@@ -9,7 +9,7 @@ import torch
 from conftest import jpeg
 from PIL import Image
 
-from posegan.config import PoseConfig, RayConfig
+from posegan.config import PoseConfig
 from posegan.errors import PoseGANError
 from posegan.estimator import PoseEstimator, choose_person, verified_weights
 from posegan.files import sha256_of

@@ -52,6 +52,8 @@ def config_of(weights: Path, **changes: object) -> PoseConfig:
         "trust_unpinned": False,
         "precision": "float32",
         "device": "cpu",
+        "engine": "local",
+        "ray": {"address": "", "workers": 0, "cpus": 1.0, "gpus": 0.0},
     }
     return PoseConfig.model_validate({**values, **changes})
 

@@ -7,6 +7,7 @@ travel too; a machine needs the same environment and no more. A part whose worke
 import logging
 import math
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -123,6 +124,7 @@ def _cluster(config: PoseConfig) -> Iterator[Any]:
         raise PoseGANError(f'pose.engine: ray: {error}; install it with pip install "posegan[ray]", or take the engine local') from error
     address = config.ray.address
     try:
+        _knock(address)
         ray.init(
             address=address or "local", log_to_driver=False, logging_level=logging.ERROR, configure_logging=True,
             runtime_env={"py_modules": [str(Path(module.__file__ or "").parent) for module in (posegan, pipeline)]},
@@ -138,6 +140,13 @@ def _cluster(config: PoseConfig) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Find out within seconds that nobody listens at `address`; Ray itself tries again for many minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 
 def _workers(ray: Any, config: PoseConfig) -> int:

@@ -235,6 +235,7 @@ class _Transfer:
                         head = self._look_at(head + block)
                     self._check_size(file.tell(), plan)
                     self._check_deadline()
+            self._check_deadline()  # a body of unknown length that the guard cut off looks like one that ended
         except OSError as error:  # httpx's own errors are none: this is the disk
             raise OSError(error.errno, error.strerror, str(self.part.path)) from error
         if not plan.start and len(head) < HEAD:

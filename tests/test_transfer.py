@@ -228,6 +228,17 @@ def test_the_deadline_ends_a_transfer_that_drips(tmp_path: Path, header: bool) -
         assert time.monotonic() - started < 10  # the server would go on for 20 s
 
 
+def test_the_deadline_ends_a_silent_transfer_of_unknown_length(tmp_path: Path) -> None:
+    def stall(request: Handler, _: int) -> None:
+        request.reply(200, CONTENT[:1000], Content_Length=None)
+        request.wfile.flush()
+        time.sleep(10)
+
+    with serving(stall) as server, pytest.raises(PoseGANError, match=r"not finished within 0\.6 s"):
+        fetch(server.url, tmp_path / "file", accept, QUICK._replace(deadline=0.6, silence=30.0))
+    assert not (tmp_path / "file").exists()
+
+
 def test_silence_is_an_error(tmp_path: Path) -> None:
     with serving(lambda request, _: time.sleep(2)) as server, pytest.raises(PoseGANError, match=r"no byte came for 0\.1 s"):
         fetch(server.url, tmp_path / "file", accept, QUICK._replace(silence=0.1, attempts=2))

@@ -4,8 +4,9 @@ Nothing here depends on the time of day: equal evaluations give equal bytes.
 """
 
 import csv
+import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -16,24 +17,41 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.page import data_uri, render_page, shown
+from pipeline.scores import Summary
 from posegan.checkpoint import GeneratorCard
 from posegan.config import Params
 from posegan.files import atomic_path
 from posegan.images import image_grid
 from posegan.samples import GRID_HEADER, Picture
 
-# Name, heading, decimals, and which way is better.
+# Name, heading, decimals, and which way is better; docs/metrics.md defines them.
 METRICS = (
     ("ssim", "SSIM", 3, "higher"),
     ("mask_ssim", "mask-SSIM", 3, "higher"),
     ("l1", "L1 (0..1)", 4, "lower"),
     ("psnr", "PSNR (dB)", 2, "higher"),
+    ("lpips", "LPIPS (AlexNet)", 3, "lower"),
+    ("mask_lpips", "mask-LPIPS", 3, "lower"),
+    ("lpips_vgg", "LPIPS (VGG-16)", 3, "lower"),
+    ("fid", "FID", 2, "lower"),
+    ("kid", "KID", 4, "lower"),
+    ("is", "IS", 3, "higher"),
+    ("mask_is", "mask-IS", 3, "higher"),
     ("ds", "DS", 3, "higher"),
-    ("pck", "PCK", 3, "higher"),
     ("found", "person found", 3, "higher"),
+    ("pck", "PCK", 3, "higher"),
+    ("pckh", "PCKh", 3, "higher"),
+    ("identity_similarity", "identity, similarity", 3, "higher"),
+    ("identity_consistency", "identity, consistency", 3, "higher"),
+    ("ssim_paper", "SSIM, paper's", 3, "higher"),
+    ("mask_ssim_paper", "mask-SSIM, paper's", 3, "higher"),
+    ("l1_paper", "L1, paper's (0..2)", 4, "lower"),
+    ("is_paper", "IS, paper's", 3, "higher"),
+    ("mask_is_paper", "mask-IS, paper's", 3, "higher"),
+    ("pckh_paper", "PCKh, PATN's", 3, "higher"),
 )
 METHODS = {"generated": "generated", "copy_source": "source image copied (floor)", "real_target": "real image (ceiling)"}
-_PACKAGES = ("torch", "torchvision", "torchmetrics", "ultralytics-opencv-headless", "numpy", "pillow")
+_PACKAGES = ("torch", "torchvision", "torchmetrics", "torch-fidelity", "ultralytics-opencv-headless", "numpy", "pillow")
 _BINS = np.linspace(0, 1, 41)
 _CURVE_WIDTH, _CURVE_HEIGHT = 320, 120  # units of the SVG's view box
 
@@ -54,8 +72,10 @@ class Evaluation(NamedTuple):
     table: pd.DataFrame  # a row a pair
     summary: dict[str, dict[str, float]]  # method -> metric -> value
     showcase: Showcase
-    card: GeneratorCard
+    card: GeneratorCard | None  # None where the images are another program's
     params: Params
+    scores: Summary = Summary({}, {}, {})  # the summary with its intervals, and why numbers are missing
+    weights: tuple[tuple[str, str], ...] = ()  # the metrics' networks and their files
 
 
 class Curve(NamedTuple):
@@ -92,9 +112,14 @@ def render(evaluation: Evaluation, curves: Sequence[Curve]) -> str:
         "identities": evaluation.table["source"].str.split("/").str[-1].str.split("_").str[0].nunique(),
         "methods": list(METHODS.values()),
         "metrics": [
-            (heading, "↑" if better == "higher" else "↓", [shown(evaluation.summary[method][name], places) for method in METHODS])
+            (
+                heading,
+                "↑" if better == "higher" else "↓",
+                [shown(evaluation.summary[method].get(name, math.nan), places) for method in METHODS],
+            )
             for name, heading, places, better in METRICS
         ],
+        "reasons": _grouped(evaluation.scores.reasons),
         "grids": [(title, data_uri(image_grid(rows, GRID_HEADER))) for title, rows in _grids(evaluation.showcase)],
         "curves": curves,
         "curve_size": (_CURVE_WIDTH, _CURVE_HEIGHT),
@@ -108,17 +133,27 @@ def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     """What was measured, on what, with which seeds and versions."""
     params, card = evaluation.params, evaluation.card
     evaluated = f"{len(evaluation.table):,} pairs of the test identities, drawn with seed {params.evaluate.seed}"
-    network = ", ".join(f"{name} {value}" for name, value in card.model.model_dump().items())
+    network = [] if card is None else [("Network", ", ".join(f"{name} {value}" for name, value in card.model.model_dump().items()))]
+    provenance = [] if card is None else sorted(card.provenance.items())
     detector = f"{params.pose.weights}, input {params.pose.image_size} px, joints from confidence {params.pose.joint_confidence}"
     versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return [
         ("Data", f"{evaluated}; dataset.source is {params.dataset.source}"),
-        ("Image size", f"{card.image.height} x {card.image.width}"),
-        ("Network", network),
-        *((f"Training: {name}", value) for name, value in sorted(card.provenance.items())),
+        ("Image size", f"{params.image.height} x {params.image.width}"),
+        *(network or [("Images", "of another program")]),
+        *((f"Training: {name}", value) for name, value in provenance),
         ("Detector", detector),
+        *((f"Weights: {name}", value) for name, value in evaluation.weights),
         ("Versions", f"python {platform.python_version()}, {versions}"),
     ]
+
+
+def _grouped(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each reason once, with the metrics that it is the reason for."""
+    metrics: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        metrics.setdefault(reason, []).append(name)
+    return [(", ".join(names), reason) for reason, names in metrics.items()]
 
 
 def ssim_histogram(table: pd.DataFrame) -> pd.DataFrame:

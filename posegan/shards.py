@@ -113,6 +113,16 @@ def read_sample(folder: Path, sample: Sample, image: ImageConfig) -> DecodedSamp
     return DecodedSample(images, keypoints, pairs, about["images"])
 
 
+def read_names(folder: Path, sample: Sample) -> list[str]:
+    """Names of a sample's images in the archive, without decoding one; errors as `read_sample`."""
+    try:
+        names: list[str] = json.loads(_members(folder, sample)["json"])["images"]
+    except (OSError, tarfile.TarError, KeyError, ValueError) as error:
+        where = f"{folder / sample.shard}: identity {sample.identity} (sample {sample.key})"
+        raise PoseGANError(f"{where} cannot be read: {error}; delete the folder and run the shard stage again") from error
+    return names
+
+
 def read_npy(data: bytes, dtype: str, tail: tuple[int, ...]) -> npt.NDArray[Any]:
     """An array `(any, *tail)` from the bytes of an .npy file of version 1.0.
 

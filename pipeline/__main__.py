@@ -25,6 +25,7 @@ EXCHANGE = {
     "import-keypoints": "Turn annotations from elsewhere (CSV, COCO, OpenPose) into a table of keypoints.",
     "export-keypoints": "Write a table of keypoints as CSV, COCO or OpenPose.",
     "export-pairs": "Write the pairs of a split as a CSV.",
+    "published-pairs": "Make the field's 12,000 test pairs of Market-1501 from the published annotations.",
 }
 
 
@@ -39,6 +40,8 @@ class StageGroup(ProgramGroup):
         """A stage's command from the module of its name, any other from `pipeline.exchange`."""
         if cmd_name not in self.list_commands(ctx):
             return None
+        if cmd_name == "published-pairs":
+            return importlib.import_module("pipeline.published_pairs").published_pairs_command  # type: ignore[no-any-return]
         module = cmd_name if cmd_name in STAGES else "exchange"
         command: click.Command = getattr(importlib.import_module(f"pipeline.{module}"), cmd_name.replace("-", "_"))
         return command

@@ -40,8 +40,6 @@ class StageGroup(ProgramGroup):
         """A stage's command from the module of its name, any other from `pipeline.exchange`."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        if cmd_name == "published-pairs":
-            return importlib.import_module("pipeline.published_pairs").published_pairs_command  # type: ignore[no-any-return]
         module = cmd_name if cmd_name in STAGES else "exchange"
         command: click.Command = getattr(importlib.import_module(f"pipeline.{module}"), cmd_name.replace("-", "_"))
         return command

@@ -23,14 +23,6 @@ class Stopwatch:
         before, counted = self._parts.get(name, (0.0, 0))
         self._parts[name] = before + seconds, counted + images
 
-    def speeds(self) -> dict[str, float]:
-        """Images a second of each part that has images."""
-        return {name: images / max(seconds, 1e-9) for name, (seconds, images) in self._parts.items() if images}
-
-    def seconds(self) -> dict[str, float]:
-        """Seconds of each part."""
-        return {name: seconds for name, (seconds, _) in self._parts.items()}
-
     def __str__(self) -> str:
         """One line for people, the slowest part first."""
         parts = sorted(self._parts.items(), key=lambda part: -part[1][0])

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import PIL.Image
 import torch
 
+from posegan.batches import PairBatch
 from posegan.checkpoint import load_generator, read_generator_card
-from posegan.data import PairBatch
 from posegan.device import choose_device
 from posegan.errors import PoseGANError
 from posegan.estimator import PersonPose

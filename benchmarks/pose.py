@@ -69,9 +69,7 @@ def main() -> None:
         far, typical, near = difference(
             results[f"the pose stage, {precision}"], results["model(path), one by one"], config.joint_confidence
         )
-        print(
-            f"{precision}: distance of a joint to the one-by-one way's: largest {far:.3f} px, median {typical:.4f} px, within half a pixel {near:.2%}"
-        )
+        print(f"{precision}: joints off the one-by-one way's by {typical:.4f} px (median), {far:.3f} px (most), {near:.2%} within 0.5")
 
 
 def _stage(archive: zipfile.ZipFile, estimator: PoseEstimator, batch_size: int) -> Sequence[object]:

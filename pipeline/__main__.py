@@ -21,6 +21,9 @@ STAGES = {
     "train": "Train the generator and the discriminator; resumes where it was stopped.",
     "evaluate": "Judge the generator on held-out pairs and write the report.",
 }
+PAGES = {
+    "inspect": "Show a table of keypoints as a page, or compare two.",
+}
 EXCHANGE = {
     "import-keypoints": "Turn annotations from elsewhere (CSV, COCO, OpenPose) into a table of keypoints.",
     "export-keypoints": "Write a table of keypoints as CSV, COCO or OpenPose.",
@@ -29,6 +32,12 @@ EXCHANGE = {
 EXPERIMENTS = {
     "ablation": "Train every recipe with the same budget and compare them in a table.",
 }
+SECTIONS = {
+    "Stages, in order": STAGES,
+    "Pages to look at": PAGES,
+    "Keypoints and pairs, to and from other programs": EXCHANGE,
+    "Experiments": EXPERIMENTS,
+}
 
 
 class StageGroup(ProgramGroup):
@@ -36,7 +45,7 @@ class StageGroup(ProgramGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The stages in the order in which they run, then the rest."""
-        return [*STAGES, *EXCHANGE, *EXPERIMENTS]
+        return [name for commands in SECTIONS.values() for name in commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command from the module of its name, those of the exchange from `pipeline.exchange`."""
@@ -48,12 +57,7 @@ class StageGroup(ProgramGroup):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        sections = (
-            ("Stages, in order", STAGES),
-            ("Keypoints and pairs, to and from other programs", EXCHANGE),
-            ("Experiments", EXPERIMENTS),
-        )
-        for heading, commands in sections:
+        for heading, commands in SECTIONS.items():
             with formatter.section(heading):
                 formatter.write_dl(list(commands.items()))
 

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,16 @@ import torch
 from conftest import jpeg
 from PIL import Image
 
-from posegan.config import PoseConfig
+from pipeline.market1501 import image_members
+from pipeline.synthetic import write_sample
+from posegan.config import PoseConfig, SampleConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.estimator import PoseEstimator, choose_person, verified_weights
 from posegan.files import sha256_of
 from posegan.images import decode_image
 from posegan.skeleton import NECK, from_coco
+
+ROOT = Path(__file__).parents[1]
 
 # The detector is a small one of random weights, made in a process of its own: what importing ultralytics does to a
 # process is what some tests below are about. Its confidences are tiny and of no meaning, so that the threshold is 0.
@@ -177,6 +182,30 @@ def test_an_official_name_is_taken_from_the_cache(weights: Path, tmp_path: Path,
     assert verified_weights("yolo11n-pose.pt", "") == cached
     with pytest.raises(PoseGANError, match="SHA-256"):
         verified_weights("yolo11n-pose.pt", "0" * 64)
+
+
+def test_with_the_shipped_weights_neither_batches_nor_threads_move_a_joint(tmp_path: Path) -> None:
+    sample = SampleConfig(train_identities=8, test_identities=1, images_per_identity=7, distractors=0, broken_files=0, seed=5)
+    write_sample(tmp_path / "raw.zip", sample, progress=False)
+    with zipfile.ZipFile(tmp_path / "raw.zip") as archive:
+        images = [decode_image(archive.read(name)) for name, split in image_members(archive) if split != "query"]
+    images, results = images[:60], []
+    shipped = load_params(ROOT / "params.yaml").pose
+    threads = torch.get_num_threads()
+    try:
+        for batch_size, using in ((64, 2), (7, 1), (1, 2)):
+            torch.set_num_threads(using)
+            config = shipped.model_copy(update={"batch_size": batch_size, "device": "cpu", "weights": str(ROOT / shipped.weights)})
+            results.append(PoseEstimator(config).estimate(images))
+    finally:
+        torch.set_num_threads(threads)
+    first, *others = results
+    assert sum(person is not None for person in first) >= 55
+    for other in others:
+        for person, same in zip(first, other, strict=True):
+            assert (person is None) == (same is None)
+            if person is not None and same is not None:
+                assert np.abs(person.keypoints - same.keypoints).max() < 1e-3
 
 
 def test_what_is_no_pose_model_is_named(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from posegan.config import ImageConfig
 from posegan.data import PairBatch
+from posegan.errors import PoseGANError
 from posegan.shards import Sample, ShardIndex, read_sample
 from posegan.skeleton import JOINT_COUNT
 
@@ -87,8 +88,32 @@ def _joined(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _batches(draws: Iterator[_Draw], batch_size: int) -> Iterator[PairBatch]:
-    """Cut a sequence of draws into batches; a batch may reach over several draws, the last one may be short."""
+class Share(NamedTuple):
+    """Which part of every batch one of several processes takes: of `world_size` consecutive parts, number `rank`."""
+
+    rank: int
+    world_size: int
+
+    def of(self, parts: list[_Draw]) -> list[_Draw]:
+        """The rows of a batch, given as draws, that belong to this rank; the ranks' rows in turn are the whole batch."""
+        total = sum(len(part.sources) for part in parts)
+        first, stop = (total * rank // self.world_size for rank in (self.rank, self.rank + 1))
+        taken, start = [], 0
+        for part in parts:
+            low, high = max(0, first - start), max(0, stop - start)
+            taken.append(_Draw(part.pool, part.sources[low:high], part.targets[low:high]))
+            start += len(part.sources)
+        return taken
+
+
+def _share(rank: int, world_size: int) -> Share:
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank: expected 0 .. {world_size - 1} of {world_size} processes, got {rank}")
+    return Share(rank, world_size)
+
+
+def _batches(draws: Iterator[_Draw], batch_size: int, share: Share) -> Iterator[PairBatch]:
+    """Cut a sequence of draws into batches, and these into shares; a batch may reach over several draws, the last one may be short."""
     parts: list[_Draw] = []
     missing = batch_size
     for draw in draws:
@@ -99,10 +124,10 @@ def _batches(draws: Iterator[_Draw], batch_size: int) -> Iterator[PairBatch]:
             parts.append(part)
             start, missing = start + len(part.sources), missing - len(part.sources)
             if missing == 0:
-                yield _gather(parts)
+                yield _gather(share.of(parts))
                 parts, missing = [], batch_size
     if parts:
-        yield _gather(parts)
+        yield _gather(share.of(parts))
 
 
 class TrainStream:
@@ -121,11 +146,29 @@ class TrainStream:
         seed: of the whole order.
         pool_identities: samples whose images wait together. Below about 400 the batches become alike.
         pairs_per_image: pairs drawn for each decoded image; more mean fewer decodes and more alike batches.
+        rank, world_size: this process's number and how many there are; each takes its consecutive part of every
+            batch, so that the ranks' parts, one after the other, are the batch of a single process.
+
+    Raises:
+        PoseGANError: `batch_size` is no multiple of `world_size`; the split is empty, or a shard is missing or damaged.
     """
 
     def __init__(
-        self, index: ShardIndex, split: str, image: ImageConfig, batch_size: int, seed: int, pool_identities: int, pairs_per_image: int
+        self,
+        index: ShardIndex,
+        split: str,
+        image: ImageConfig,
+        batch_size: int,
+        seed: int,
+        pool_identities: int,
+        pairs_per_image: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
+        if batch_size % world_size:
+            raise PoseGANError(f"batch size {batch_size}: expected a multiple of the {world_size} processes that share each batch")
+        self._share = _share(rank, world_size)
         self._folder, self._image, self._batch_size, self._seed = (index.folder, image, batch_size, seed)
         self._samples = index.split(split)
         counts = np.array([(sample.images, sample.pairs) for sample in self._samples], dtype=np.int64)
@@ -139,7 +182,7 @@ class TrainStream:
         Raises:
             PoseGANError: a sample cannot be read; names the shard and the identity.
         """
-        return _batches(self._drawn(start * self._batch_size), self._batch_size)
+        return _batches(self._drawn(start * self._batch_size), self._batch_size, self._share)
 
     def _drawn(self, position: int) -> Iterator[_Draw]:
         plan = self._plan(position)
@@ -196,9 +239,23 @@ class ListedStream:
         batch_size: pairs a batch; the last batch may be short.
         pairs: how many pairs; all when the split holds no more.
         seed: of the subset.
+        rank, world_size: as of `TrainStream`; parts of a short batch may differ by a pair and may be empty, so that all
+            ranks count the same batches.
     """
 
-    def __init__(self, index: ShardIndex, split: str, image: ImageConfig, batch_size: int, pairs: int, seed: int) -> None:
+    def __init__(
+        self,
+        index: ShardIndex,
+        split: str,
+        image: ImageConfig,
+        batch_size: int,
+        pairs: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self._share = _share(rank, world_size)
         self._folder, self._image, self._batch_size = index.folder, image, batch_size
         samples = index.split(split)
         ends = np.cumsum([sample.pairs for sample in samples])
@@ -211,7 +268,7 @@ class ListedStream:
         return len(self._chosen)
 
     def __iter__(self) -> Iterator[PairBatch]:
-        return _batches(self._drawn(), self._batch_size)
+        return _batches(self._drawn(), self._batch_size, self._share)
 
     def _drawn(self) -> Iterator[_Draw]:
         for sample, chosen in self._visits:

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.formats.annotation import Annotation, nobody
-from pipeline.formats.coco import read_coco
-from pipeline.formats.keypoint_csv import read_keypoint_csv
-from pipeline.formats.openpose import read_openpose
 from pipeline.market1501 import FOLDERS
 from pipeline.tables import Keypoints, read_keypoints
 from posegan.errors import PoseGANError
+from posegan.formats.annotation import Annotation, nobody
+from posegan.formats.coco import read_coco
+from posegan.formats.keypoint_csv import read_keypoint_csv
+from posegan.formats.openpose import read_openpose
 
 FORMATS = ("table", "csv", "coco", "openpose")
 

@@ -47,8 +47,9 @@ def transfer(source: Path, pose: Path, out: Path, grid: bool, model: Path, param
     _format_of(out)  # an unknown extension should not show only after the work
     config = load_params(params).pose
     # Late, so that --help and a mistyped extension answer at once.
+    from posegan.detection import read_posed
     from posegan.estimator import PoseEstimator
-    from posegan.inference import PoseTransfer, read_posed
+    from posegan.inference import PoseTransfer
 
     generator = PoseTransfer(model, device)
     detector = PoseEstimator(config)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.formats.annotation import Annotation, Keypoints, damaged, flat, largest, nobody, read_json, triples
 from posegan.errors import PoseGANError
+from posegan.formats.annotation import Annotation, Keypoints, damaged, flat, largest, nobody, read_json, triples
 from posegan.skeleton import JOINT_COUNT, LEFT_HIP, RIGHT_HIP
 
 SUFFIX = "_keypoints.json"

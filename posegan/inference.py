@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from posegan.checkpoint import load_generator, read_generator_card
+from posegan.config import PoseConfig
 from posegan.data import to_float, to_uint8
 from posegan.detection import Detector, Keypoints, Posed, checked_keypoints, load_detector, torso_of
 from posegan.device import choose_device
@@ -45,13 +46,14 @@ class PoseTransfer:
     Args:
         model: `models/generator.safetensors`, another file that training wrote, or a folder that `posegan export` wrote.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        detector: what finds people where no keypoints are given; None: the shipped one, loaded when it is first needed.
+        detector: what finds people where no keypoints are given, or the section `pose` of params.yaml that describes it, or None for
+            the shipped one; both are loaded when they are first needed.
 
     Raises:
         PoseGANError: the model is missing or not a PoseGAN generator; the device is not there.
     """
 
-    def __init__(self, model: str | Path, device: str = "auto", detector: Detector | None = None) -> None:
+    def __init__(self, model: str | Path, device: str = "auto", detector: Detector | PoseConfig | None = None) -> None:
         path = generator_file(Path(model))
         self.card = read_generator_card(path)
         self.device = choose_device(device)
@@ -59,7 +61,7 @@ class PoseTransfer:
         self._detector = detector
 
     @classmethod
-    def from_pretrained(cls, model: str | Path, device: str = "auto", detector: Detector | None = None) -> Self:
+    def from_pretrained(cls, model: str | Path, device: str = "auto", detector: Detector | PoseConfig | None = None) -> Self:
         """The same as the constructor, under the name that other libraries have for it."""
         return cls(model, device, detector)
 
@@ -71,8 +73,8 @@ class PoseTransfer:
     @property
     def detector(self) -> Detector:
         """What finds people."""
-        if self._detector is None:
-            self._detector = load_detector(device=str(self.device))
+        if self._detector is None or isinstance(self._detector, PoseConfig):
+            self._detector = load_detector(self._detector, str(self.device))
         return self._detector
 
     @overload

@@ -25,11 +25,11 @@ from posegan import metrics
 from posegan.checkpoint import load_generator, read_generator_card
 from posegan.config import EvaluateConfig, Params, load_params
 from posegan.data import PairBatch
+from posegan.detection import Detector
 from posegan.device import choose_device, keep_freed_memory
 from posegan.errors import PoseGANError
 from posegan.estimator import PoseEstimator
 from posegan.files import write_atomically
-from posegan.inference import Detector
 from posegan.keypoint_metrics import pck, person_heights
 from posegan.pose_masks import masked, pose_masks
 from posegan.samples import Picture, comparison_rows, generate, on_device, pictures

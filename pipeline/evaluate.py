@@ -22,9 +22,9 @@ from tqdm import tqdm
 from pipeline.pose_weights import with_local_weights
 from pipeline.report import Evaluation, Showcase, write_report
 from posegan import metrics
+from posegan.batches import PairBatch
 from posegan.checkpoint import load_generator, read_generator_card
 from posegan.config import EvaluateConfig, Params, load_params
-from posegan.data import PairBatch
 from posegan.detection import Detector
 from posegan.device import choose_device, keep_freed_memory
 from posegan.errors import PoseGANError
@@ -46,7 +46,9 @@ _TRIVIAL = {("real_target", name) for name in ("ssim", "mask_ssim", "l1", "psnr"
 
 @click.command()
 @click.option("--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help="Parameters.")
-@click.option("--shards", type=FILE, default=Path("data/shards"), show_default=True, help="Folder of the shard stage.")
+@click.option(
+    "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
+)
 @click.option("--model", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator of the train stage.")
 @click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Training logs, for the report's curves.")
 @click.option("--metrics", "metrics_path", type=FILE, default=Path("metrics.json"), show_default=True, help="Numbers to write.")
@@ -54,7 +56,7 @@ _TRIVIAL = {("real_target", name) for name in ("ssim", "mask_ssim", "l1", "psnr"
     "--report", type=FILE, default=Path("reports/evaluation"), show_default=True, help="Folder to write: index.html, grid, tables."
 )
 @click.option("--downloads", type=FILE, default=Path("data/downloads"), show_default=True, help="For weights that are fetched.")
-def evaluate(params_path: Path, shards: Path, model: Path, live: Path, metrics_path: Path, report: Path, downloads: Path) -> None:
+def evaluate(params_path: Path, shards: str, model: Path, live: Path, metrics_path: Path, report: Path, downloads: Path) -> None:
     """Judge the generator on held-out pairs and write the report (parameters: image, evaluate, pose).
 
     Beside the generated images the same numbers are taken for the source image, copied (the floor), and for the
@@ -73,7 +75,7 @@ def evaluate(params_path: Path, shards: Path, model: Path, live: Path, metrics_p
     click.echo(f"evaluate: {numbers['pairs']:,} pairs: {shown}; {time.monotonic() - started:.1f} s; report in {report / 'index.html'}")
 
 
-def judge_generator(params: Params, shards: Path, model: Path, detector: Detector) -> Evaluation:
+def judge_generator(params: Params, shards: Path | str, model: Path, detector: Detector) -> Evaluation:
     """Draw and score the fixed list of test pairs.
 
     Raises:

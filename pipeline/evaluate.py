@@ -25,11 +25,13 @@ from posegan import metrics
 from posegan.batches import PairBatch
 from posegan.checkpoint import load_generator, read_generator_card
 from posegan.config import EvaluateConfig, Params, load_params
+from posegan.detection import Detector
 from posegan.device import choose_device, keep_freed_memory
 from posegan.errors import PoseGANError
 from posegan.estimator import PoseEstimator
 from posegan.files import write_atomically
-from posegan.inference import Detector
+from posegan.keypoint_metrics import pck, person_heights
+from posegan.pose_masks import masked, pose_masks
 from posegan.samples import Picture, comparison_rows, generate, on_device, pictures
 from posegan.shards import ShardIndex
 from posegan.skeleton import JOINT_COUNT
@@ -134,7 +136,7 @@ class Judge:
         missing = np.zeros((JOINT_COUNT, 3), np.float32)
         detected = torch.from_numpy(np.stack([person.keypoints if person else missing for person in people]))
         target = target.cpu()
-        hits, counted = metrics.pck(detected, target, self._config.pck_threshold * metrics.person_heights(target))
+        hits, counted = pck(detected, target, self._config.pck_threshold * person_heights(target))
         confidence = torch.tensor([person.confidence if person else 0.0 for person in people], dtype=torch.float64)
         found = torch.tensor([person is not None for person in people])
         return {"ds": confidence, "found": found, "joints_hit": hits.sum(dim=1), "joints": counted.sum(dim=1)}
@@ -160,9 +162,10 @@ class _Ranked(NamedTuple):
 def similarity(images: Tensor, batch: PairBatch) -> dict[str, Tensor]:
     """SSIM, mask-SSIM, L1 and PSNR of uint8 images to the batch's targets, `(B,)` each."""
     targets = batch.target_images
+    masks = pose_masks(batch.target_keypoints, *targets.shape[-2:])
     return {
         "ssim": metrics.ssim(images, targets),
-        "mask_ssim": metrics.mask_ssim(images, targets, batch.target_keypoints),
+        "mask_ssim": metrics.ssim(masked(images, masks), masked(targets, masks)),
         "l1": metrics.l1(images, targets),
         "psnr": metrics.psnr(images, targets),
     }

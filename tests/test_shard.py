@@ -16,12 +16,12 @@ from click.testing import CliRunner
 from conftest import HEIGHT, WIDTH, Prepared, jpeg, pair_config, prepare
 from PIL import Image
 
-from pipeline.formats.pair_csv import ListedPair
 from pipeline.pair import make_pairs
 from pipeline.shard import make_shards, shard
 from pipeline.tables import INDEX_SCHEMA, Keypoints, joint_columns, read_keypoints, read_pairs, write_table
 from posegan.config import ImageConfig, ShardConfig
 from posegan.errors import PoseGANError
+from posegan.formats.pair_csv import ListedPair
 from posegan.images import decode_image, encode_jpeg
 from posegan.shards import ShardIndex
 from posegan.skeleton import TORSO

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import weakref
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +22,7 @@ from posegan.data import PairBatch
 from posegan.errors import PoseGANError
 from posegan.images import decode_image, draw_skeleton, encode_jpeg
 from posegan.samples import Picture, pictures
+from posegan.skeleton import JOINT_COUNT
 
 Poses = npt.NDArray[np.float32]
 _KEYPOINTS = "keypoints.npy"
@@ -84,9 +85,14 @@ class Pictures:
 
 
 class AlbumMaker:
-    """Gathers batches in a temporary file without a name: memory does not grow, and a kill leaves nothing."""
+    """Gathers batches in a temporary file without a name: memory does not grow, and a kill leaves nothing.
 
-    def __init__(self) -> None:
+    Args:
+        order: the row of the table of pairs in which each pair of the batches will stand, one after the other; None: as they come.
+    """
+
+    def __init__(self, order: Sequence[int] | None = None) -> None:
+        self._order = order
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # `finish` hands it on
         self._closing = weakref.finalize(self, self._file.close)
         self._zip = zipfile.ZipFile(self._file, "w")
@@ -97,7 +103,8 @@ class AlbumMaker:
     def add(self, batch: PairBatch, generated: Tensor) -> None:
         """Keep one batch, uint8 `(B, 3, H, W)`, in the order of the table."""
         for picture in pictures(generated):
-            self._write(f"generated/{self._count:06d}.jpg", picture)
+            row = self._count if self._order is None else int(self._order[self._count])
+            self._write(f"generated/{row:06d}.jpg", picture)
             self._count += 1
         self._add_real(zip(batch.sources, pictures(batch.source_images), strict=True))
         self._add_real(zip(batch.targets, pictures(batch.target_images), strict=True))
@@ -107,7 +114,8 @@ class AlbumMaker:
     def finish(self) -> Pictures:
         """The album; nothing can be added any more."""
         buffer = io.BytesIO()
-        np.save(buffer, np.concatenate(self._poses) if self._poses else np.zeros((0, 2, 18, 3), np.float32))
+        poses = np.concatenate(self._poses) if self._poses else np.zeros((0, 2, JOINT_COUNT, 3), np.float32)
+        np.save(buffer, poses if self._order is None else poses[np.argsort(self._order, kind="stable")])
         self._zip.writestr(zipfile.ZipInfo(_KEYPOINTS, _EPOCH), buffer.getvalue(), zipfile.ZIP_DEFLATED)
         self._zip.close()
         self._closing.detach()

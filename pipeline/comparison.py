@@ -1,6 +1,6 @@
 """Two evaluations of the same pairs, compared pair by pair.
 
-Legend: N common pairs, M metrics.
+Legend: N common pairs of G people, M metrics.
 """
 
 import json
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.album import Pictures
+from pipeline.market1501 import parse_name
 from pipeline.pair_rules import Ints
 from pipeline.pair_scores import METRICS, Floats, fractions
 from pipeline.report import FACTS, PAIRS, PICTURES
@@ -18,7 +19,6 @@ from posegan.errors import PoseGANError
 
 RESAMPLES = 2000
 _SEED = 0
-_CHUNK = 50  # resamples at a time: about 10 MB at 12,000 pairs
 
 
 class Judged(NamedTuple):
@@ -73,11 +73,19 @@ def common_rows(first: pd.DataFrame, second: pd.DataFrame) -> tuple[Ints, Ints]:
     return merged["row"].to_numpy(dtype=np.int64), merged["row_second"].to_numpy(dtype=np.int64)
 
 
+def people_of(table: pd.DataFrame) -> Ints:
+    """Whose each pair is (N,), by the names of the sources; names that say nothing count as a person each."""
+    parsed = [parse_name(name) for name in table["source"]]
+    people = [name if said is None else str(said.identity) for said, name in zip(parsed, table["source"], strict=True)]
+    return np.unique(people, return_inverse=True)[1].astype(np.int64)
+
+
 def differences(first: pd.DataFrame, second: pd.DataFrame) -> list[Difference]:
     """Every metric that both tables (of the same N pairs, row by row) have, with its paired bootstrap interval.
 
-    Pairs are drawn with replacement, the same ones from both tables; percentiles 2.5 and 97.5 of `RESAMPLES` draws. A
-    pair without a finite score in either table counts in neither.
+    Whole people are drawn with replacement, the same ones from both tables, because a person's pairs share images and a look:
+    percentiles 2.5 and 97.5 of `RESAMPLES` draws, none for fewer than two people. A pair without a finite score in either
+    table counts in neither.
     """
     names, parts = [], []
     for name, *_ in METRICS:
@@ -88,32 +96,28 @@ def differences(first: pd.DataFrame, second: pd.DataFrame) -> list[Difference]:
             parts.append(np.stack([np.where(there, part, 0) for part in (*ours, *theirs)]))
     if not names or not len(first):
         return []
-    sums = np.stack(parts)  # (M, 4, N): above and below the line, first and second
-    drawn = _resampled(sums)
-    whole = sums.sum(axis=2)
-    result = []
-    for number, name in enumerate(names):
-        before, after = _ratio(whole[number, :2]), _ratio(whole[number, 2:])
-        apart = _ratio(drawn[number, 2:]) - _ratio(drawn[number, :2])  # (RESAMPLES,)
-        apart = apart[np.isfinite(apart)]
-        low, high = np.quantile(apart, (0.025, 0.975)) if len(apart) else (np.nan, np.nan)
-        result.append(Difference(name, float(before), float(after), float(low), float(high)))
-    return result
+    people = people_of(first)
+    sums = np.zeros((people.max() + 1, len(names), 4))  # (G, M, 4): above and below the line, first and second
+    np.add.at(sums, people, np.moveaxis(np.stack(parts), -1, 0))
+    whole, drawn = sums.sum(axis=0), _resampled(sums)
+    before, after = _ratio(whole[..., :2]), _ratio(whole[..., 2:])
+    if len(sums) > 1:
+        low, high = np.quantile(_ratio(drawn[..., 2:]) - _ratio(drawn[..., :2]), (0.025, 0.975), axis=0)
+    else:
+        low = high = np.full(len(names), np.nan)
+    columns = (before, after, low, high)
+    return [Difference(name, *(float(column[number]) for column in columns)) for number, name in enumerate(names)]
 
 
 def _resampled(sums: Floats) -> Floats:
-    """The sums over N pairs (M, 4, N) for each of the draws: (M, 4, RESAMPLES)."""
-    generator, pairs = np.random.default_rng(_SEED), sums.shape[2]
-    result = []
-    for start in range(0, RESAMPLES, _CHUNK):
-        count = min(_CHUNK, RESAMPLES - start)
-        chosen = generator.integers(0, pairs, (count, pairs)) + pairs * np.arange(count)[:, None]
-        times = np.bincount(chosen.ravel(), minlength=count * pairs).reshape(count, pairs)  # how often each pair was drawn
-        result.append(sums @ times.T.astype(float))
-    return np.concatenate(result, axis=2)
+    """The sums of people (G, M, 4) over each of the draws: (RESAMPLES, M, 4)."""
+    people = len(sums)
+    times = np.random.default_rng(_SEED).multinomial(people, np.full(people, 1 / people), RESAMPLES)  # how often each was drawn
+    drawn: Floats = np.tensordot(times.astype(float), sums, axes=1)
+    return drawn
 
 
 def _ratio(parts: Floats) -> Floats:
-    """Above over below the line, of (2, ...); NaN where nothing is below."""
-    ratios: Floats = np.divide(parts[0], parts[1], out=np.full(parts[0].shape, np.nan), where=parts[1] > 0)
+    """Above over below the line, of (..., 2); NaN where nothing is below."""
+    ratios: Floats = np.divide(parts[..., 0], parts[..., 1], out=np.full(parts.shape[:-1], np.nan), where=parts[..., 1] > 0)
     return ratios

@@ -65,8 +65,8 @@ def table_section(pairs: Pairs, found: list[Difference]) -> Section:
         numbers = (shown(each.first, PLACES[each.name]), shown(each.second, PLACES[each.name]), _signed(each.second - each.first, places))
         rows.append([f"{HEADINGS[each.name]} {_arrow(each.name)}", *numbers, interval, verdict(each)])
     text = [
-        f"Over the common pairs, what was generated. Interval: 95 %, paired bootstrap of {RESAMPLES:,} draws of the pairs; "
-        "undecided: it holds 0. It tells how the choice of pairs matters, not how another training would turn out."
+        f"Over the common pairs, what was generated. Interval: 95 %, paired bootstrap of {RESAMPLES:,} draws of the people; "
+        "undecided: it holds 0. It tells how the choice of people matters, not how another training would turn out."
     ]
     if not _same_floor(pairs):
         text.append("The floors (source image copied) differ: the two did not judge the same images, or not by the same metrics.")

@@ -44,6 +44,18 @@ def test_batches_do_not_matter_and_equal_pictures_are_equal_bytes(tmp_path: Path
     assert (tmp_path / "one").read_bytes() == (tmp_path / "again").read_bytes()
 
 
+def test_pairs_that_come_in_another_order_stand_in_that_of_the_table() -> None:
+    images = names(4)
+    rows = [2, 0, 1]
+    maker = AlbumMaker(rows)
+    for row in rows:
+        maker.add(batch([images[row]], [images[row + 1]], ("front", "back") if row else ("right", "right")), flat(100 + row)[None])
+    album = maker.finish()
+    assert [round(float(album.generated(row).mean())) for row in range(3)] == [100, 101, 102]
+    assert np.array_equal(album.poses[0, 0], pose("right").numpy())
+    assert np.array_equal(album.poses[1, 0], pose("front").numpy())
+
+
 def test_an_album_of_nothing_is_an_album(tmp_path: Path) -> None:
     AlbumMaker().finish().save(tmp_path / "pictures.zip")
     assert len(Pictures(tmp_path / "pictures.zip")) == 0

@@ -68,19 +68,26 @@ def test_common_pairs_meet_by_name_in_the_firsts_order() -> None:
     assert len(common_rows(first, second.iloc[4:])[0]) == 0
 
 
+def scored(people: int, pairs: int = 1, **columns: object) -> pd.DataFrame:
+    """Pairs of numbered people; each column is given or drawn."""
+    named = [f"bounding_box_test/{person + 1:04d}_c1s1_{pair:06d}_01.jpg" for person in range(people) for pair in range(pairs)]
+    return pd.DataFrame({"source": named, **columns})
+
+
 def test_a_constant_gain_has_an_interval_of_no_width() -> None:
-    first = pd.DataFrame({"generated_ssim": SCORES})
-    (found,) = differences(first, first + 0.125)
+    scores = np.array(SCORES)
+    (found,) = differences(scored(3, 2, generated_ssim=scores), scored(3, 2, generated_ssim=scores + 0.125))
     assert (found.low, found.high) == pytest.approx((0.125, 0.125))
     assert found.second - found.first == pytest.approx(0.125)
 
 
-def test_the_interval_is_that_of_the_mean_of_the_differences() -> None:
-    """Against the normal approximation, which the bootstrap of a mean of many pairs must meet."""
+@pytest.mark.parametrize("pairs", [1, 4])
+def test_the_interval_is_that_of_the_mean_of_peoples_differences(pairs: int) -> None:
+    """Against the normal approximation over people: pairs that say the same once more make it no narrower."""
     generator = np.random.default_rng(0)
-    first = generator.normal(0.5, 0.2, 2000)
-    apart = generator.normal(0.01, 0.05, 2000)
-    (found,) = differences(pd.DataFrame({"generated_ssim": first}), pd.DataFrame({"generated_ssim": first + apart}))
+    first = np.repeat(generator.normal(0.5, 0.2, 2000), pairs)
+    apart = np.repeat(generator.normal(0.01, 0.05, 2000), pairs)
+    (found,) = differences(scored(2000, pairs, generated_ssim=first), scored(2000, pairs, generated_ssim=first + apart))
     error = 1.96 * apart.std() / np.sqrt(2000)
     assert found.low == pytest.approx(apart.mean() - error, abs=error / 5)
     assert found.high == pytest.approx(apart.mean() + error, abs=error / 5)
@@ -88,16 +95,26 @@ def test_the_interval_is_that_of_the_mean_of_the_differences() -> None:
 
 def test_swapping_the_two_turns_the_difference_around() -> None:
     generator = np.random.default_rng(1)
-    one, two = (pd.DataFrame({"generated_l1": generator.uniform(0, 1, 50)}) for _ in range(2))
+    one, two = (scored(25, 2, generated_l1=generator.uniform(0, 1, 50)) for _ in range(2))
     (there,), (back,) = differences(one, two), differences(two, one)
     assert (back.low, back.high) == pytest.approx((-there.high, -there.low))
 
 
 def test_pairs_that_are_not_finite_in_one_count_in_neither() -> None:
-    first = pd.DataFrame({"generated_psnr": [10.0, np.inf, 30.0]})
-    second = pd.DataFrame({"generated_psnr": [11.0, 20.0, 31.0]})
-    (found,) = differences(first, second)
+    (found,) = differences(scored(3, generated_psnr=[10.0, np.inf, 30.0]), scored(3, generated_psnr=[11.0, 20.0, 31.0]))
     assert (found.first, found.second) == (20, 21)
+
+
+def test_one_person_has_no_interval() -> None:
+    (found,) = differences(scored(1, 3, generated_ssim=[0.1, 0.2, 0.3]), scored(1, 3, generated_ssim=[0.2, 0.3, 0.5]))
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_shares_of_joints_are_pooled() -> None:
+    joints = np.array([2, 10])
+    one, two = (scored(2, generated_joints=joints, generated_joints_hit=hits) for hits in ([1, 8], [2, 4]))
+    (found,) = differences(one, two)
+    assert (found.first, found.second) == (0.75, 0.5)
 
 
 def test_verdicts_know_which_way_is_better() -> None:

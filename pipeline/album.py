@@ -94,8 +94,8 @@ class AlbumMaker:
     def __init__(self, order: Sequence[int] | None = None) -> None:
         self._order = order
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # `finish` hands it on
-        self._closing = weakref.finalize(self, self._file.close)
         self._zip = zipfile.ZipFile(self._file, "w")
+        self._closing = weakref.finalize(self, _discard, self._zip, self._file)
         self._real: set[str] = set()
         self._poses: list[Poses] = []
         self._count = 0
@@ -129,3 +129,8 @@ class AlbumMaker:
 
     def _write(self, member: str, picture: Picture) -> None:
         self._zip.writestr(zipfile.ZipInfo(member, _EPOCH), encode_jpeg(picture))
+
+
+def _discard(archive: zipfile.ZipFile, file: IO[bytes]) -> None:
+    archive.close()  # before its file, or it complains
+    file.close()

@@ -76,3 +76,9 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
     with pytest.raises(PoseGANError, match=r"generated/000000\.jpg: missing or damaged"):
         Pictures(path).generated(0)
+
+
+def test_an_album_that_is_given_up_goes_quietly() -> None:
+    maker = AlbumMaker()
+    maker.add(batch(names(2)[:1], names(2)[1:]), flat(100)[None])
+    del maker  # warnings are errors

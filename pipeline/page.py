@@ -38,10 +38,12 @@ class Tile(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Pictures side by side, as many in a row as fit."""
+    """Pictures side by side, as many in a row as fit; `wide` ones are strips of several, `folded` ones wait for a click."""
 
     caption: str
     tiles: Sequence[Tile]
+    wide: bool = False
+    folded: bool = False
 
 
 class Section(NamedTuple):

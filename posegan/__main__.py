@@ -14,6 +14,7 @@ from posegan.cli import ProgramGroup
 
 COMMANDS = {
     "transfer": "Draw a person, or a folder of them, in another pose.",
+    "animate": "Draw a person moving: a walk, a list of poses, a folder of pictures, a video.",
 }
 
 

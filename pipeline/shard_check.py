@@ -5,7 +5,8 @@ from pathlib import Path
 
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
-from posegan.shards import CHECKSUMS, INDEX, CorruptSampleError, Sample, ShardIndex, read_checksums
+from posegan.shards import CHECKSUMS, INDEX, CorruptSampleError, ShardIndex, read_checksums
+from posegan.stored import Sample
 
 _GZIP_HEADER = 10  # bytes before the first sample
 

@@ -150,7 +150,8 @@ class RemoteStore:
                 raise ValueError(f"{total:,} bytes with the SHA-256 {digest.hexdigest()[:12]}..., expected {sha256[:12]}...")
 
     def _stream(self, name: str, most: int, take: Callable[[bytes], object]) -> int:
-        options = {"block_size": 0} if self.address.startswith("http") else {}  # 0: one request from beginning to end
+        # One request from beginning to end, and none before it for the size, which is known here or must not be believed.
+        options = {"block_size": 0, "size": most} if self.address.startswith("http") else {}
         total = 0
         with self._files.open(f"{self.address}/{name}", "rb", **options) as stream:
             while block := stream.read(_CHUNK):

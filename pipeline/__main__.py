@@ -1,4 +1,4 @@
-"""`python -m pipeline`: the stages in the order in which they run, pages, and the exchange with other programs, each a subcommand.
+"""`python -m pipeline`: the stages in the order in which they run, and what goes around them, each a subcommand.
 
 A command's module is imported only when it runs, so that `python -m pipeline shard` never loads the
 training code or the pose detector.
@@ -30,17 +30,26 @@ EXCHANGE = {
     "export-keypoints": "Write a table of keypoints as CSV, COCO or OpenPose.",
     "export-pairs": "Write the pairs of a split as a CSV.",
 }
+EXPERIMENTS = {
+    "ablation": "Train every recipe with the same budget and compare them in a table.",
+}
+SECTIONS = {
+    "Stages, in order": STAGES,
+    "Pages to look at": PAGES,
+    "Keypoints and pairs, to and from other programs": EXCHANGE,
+    "Experiments": EXPERIMENTS,
+}
 
 
 class StageGroup(ProgramGroup):
-    """The stages, the pages and the exchange, imported on demand."""
+    """The stages and the commands around them, imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The stages in the order in which they run, then the pages and the exchange."""
-        return [*STAGES, *PAGES, *EXCHANGE]
+        """The stages in the order in which they run, then the rest."""
+        return [name for commands in SECTIONS.values() for name in commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A stage's or page's command from the module of its name, the exchange's from `pipeline.exchange`."""
+        """A command from the module of its name, those of the exchange from `pipeline.exchange`."""
         if cmd_name not in self.list_commands(ctx):
             return None
         module = "exchange" if cmd_name in EXCHANGE else cmd_name
@@ -49,8 +58,7 @@ class StageGroup(ProgramGroup):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        groups = (("Stages, in order", STAGES), ("Pages to look at", PAGES), ("Keypoints and pairs, to and from other programs", EXCHANGE))
-        for heading, commands in groups:
+        for heading, commands in SECTIONS.items():
             with formatter.section(heading):
                 formatter.write_dl(list(commands.items()))
 

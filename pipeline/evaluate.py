@@ -21,14 +21,16 @@ from pipeline.pose_weights import with_local_weights
 from pipeline.report import Evaluation, write_report
 from pipeline.stopwatch import Stopwatch
 from posegan import metrics
+from posegan.batches import PairBatch
 from posegan.checkpoint import load_generator, read_generator_card
 from posegan.config import EvaluateConfig, Params, load_params
-from posegan.data import PairBatch
+from posegan.detection import Detector
 from posegan.device import choose_device, keep_freed_memory
 from posegan.errors import PoseGANError
 from posegan.estimator import PoseEstimator
 from posegan.files import write_atomically
-from posegan.inference import Detector
+from posegan.keypoint_metrics import pck, person_heights
+from posegan.pose_masks import masked, pose_masks
 from posegan.samples import generate, on_device, pictures
 from posegan.shards import ShardIndex
 from posegan.skeleton import JOINT_COUNT
@@ -43,7 +45,9 @@ _TRIVIAL = {("real_target", name) for name in ("ssim", "mask_ssim", "l1", "psnr"
 
 @click.command()
 @click.option("--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help="Parameters.")
-@click.option("--shards", type=FILE, default=Path("data/shards"), show_default=True, help="Folder of the shard stage.")
+@click.option(
+    "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
+)
 @click.option("--model", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator of the train stage.")
 @click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Training logs, for the report's curves.")
 @click.option("--metrics", "metrics_path", type=FILE, default=Path("metrics.json"), show_default=True, help="Numbers to write.")
@@ -51,7 +55,7 @@ _TRIVIAL = {("real_target", name) for name in ("ssim", "mask_ssim", "l1", "psnr"
     "--report", type=FILE, default=Path("reports/evaluation"), show_default=True, help="Folder to write: index.html, grid, tables."
 )
 @click.option("--downloads", type=FILE, default=Path("data/downloads"), show_default=True, help="For weights that are fetched.")
-def evaluate(params_path: Path, shards: Path, model: Path, live: Path, metrics_path: Path, report: Path, downloads: Path) -> None:
+def evaluate(params_path: Path, shards: str, model: Path, live: Path, metrics_path: Path, report: Path, downloads: Path) -> None:
     """Judge the generator on held-out pairs and write the report (parameters: image, evaluate, pose).
 
     Beside the generated images the same numbers are taken for the source image, copied (the floor), and for the
@@ -74,7 +78,7 @@ def evaluate(params_path: Path, shards: Path, model: Path, live: Path, metrics_p
     click.echo(f"evaluate: time went into {watch}")
 
 
-def judge_generator(params: Params, shards: Path, model: Path, detector: Detector, watch: Stopwatch | None = None) -> Evaluation:
+def judge_generator(params: Params, shards: Path | str, model: Path, detector: Detector, watch: Stopwatch | None = None) -> Evaluation:
     """Draw and score the fixed list of test pairs; `watch` hears where the time goes.
 
     Raises:
@@ -132,7 +136,7 @@ class Judge:
         missing = np.zeros((JOINT_COUNT, 3), np.float32)
         detected = torch.from_numpy(np.stack([person.keypoints if person else missing for person in people]))
         target = target.cpu()
-        hits, counted = metrics.pck(detected, target, self._config.pck_threshold * metrics.person_heights(target))
+        hits, counted = pck(detected, target, self._config.pck_threshold * person_heights(target))
         confidence = torch.tensor([person.confidence if person else 0.0 for person in people], dtype=torch.float64)
         found = torch.tensor([person is not None for person in people])
         return {"ds": confidence, "found": found, "joints_hit": hits.sum(dim=1), "joints": counted.sum(dim=1)}
@@ -141,9 +145,10 @@ class Judge:
 def similarity(images: Tensor, batch: PairBatch) -> dict[str, Tensor]:
     """SSIM, mask-SSIM, L1 and PSNR of uint8 images to the batch's targets, `(B,)` each."""
     targets = batch.target_images
+    masks = pose_masks(batch.target_keypoints, *targets.shape[-2:])
     return {
         "ssim": metrics.ssim(images, targets),
-        "mask_ssim": metrics.mask_ssim(images, targets, batch.target_keypoints),
+        "mask_ssim": metrics.ssim(masked(images, masks), masked(targets, masks)),
         "l1": metrics.l1(images, targets),
         "psnr": metrics.psnr(images, targets),
     }

@@ -56,7 +56,7 @@ FINE = Phase(_FINE, 24_000, 6, 192, 0.002, 0.045)
 # More people once more: wrists and ankles are learned last.
 LONG = Phase(_LONG, 40_000, 4, 192, 0.002, 0.045)
 # Those that are still far off are pulled in.
-FAR = Phase(_FAR, 60_000, 4, 192, 0.002, 0.045, pull=True)
+FAR = Phase(_FAR, 30_000, 3, 192, 0.002, 0.045, pull=True)
 PHASES = (COARSE, FINE, LONG, FAR)
 _HEAD_SIGMAS = [0.026, 0.025, 0.025, 0.035, 0.035]  # COCO's: nose, eyes, ears
 

@@ -10,6 +10,7 @@ from conftest import Prepared
 
 from pipeline.tables import read_pairs
 from posegan.data import MarketPoseDataset, PairBatch, to_float
+from posegan.errors import PoseGANError
 from posegan.stream import DevicePrefetcher, ListedStream, ShardIndex, TrainStream
 
 
@@ -104,6 +105,40 @@ def test_a_subset_is_fixed_by_its_seed_and_keeps_the_order(prepared: Prepared) -
     assert len(chosen[0]) == len(set(chosen[0])) == len(streams[0]) == 10
     order = [listed(prepared, "test").index(both) for both in chosen[0]]
     assert all(one < other for one, other in pairwise(order))
+
+
+def rejoined(parts: tuple[PairBatch, ...]) -> PairBatch:
+    tensors = [torch.cat([part[field] for part in parts]) for field in range(4)]
+    names = [tuple(name for part in parts for name in part[field]) for field in (4, 5)]
+    return PairBatch(*tensors, *names)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 6])
+@pytest.mark.parametrize("pool", [1, 3, 100])
+def test_the_ranks_parts_in_turn_are_the_batch_of_a_single_process(prepared: Prepared, world: int, pool: int) -> None:
+    index = ShardIndex.load(prepared.shards)
+    alone = train_stream(prepared, pool=pool, batch_size=12).batches(2)
+    ranks = [TrainStream(index, "test", prepared.image, 12, 0, pool, 2, rank=rank, world_size=world).batches(2) for rank in range(world)]
+    for whole, *parts in islice(zip(alone, *ranks, strict=False), 9):
+        assert {len(part.sources) for part in parts} == {12 // world}
+        assert equal(rejoined(tuple(parts)), whole)
+
+
+@pytest.mark.parametrize("world", [1, 2, 5, 8])
+def test_the_ranks_parts_of_a_list_in_turn_are_the_list(prepared: Prepared, world: int) -> None:
+    index = ShardIndex.load(prepared.shards)
+    alone = ListedStream(index, "test", prepared.image, 7, 10**6, 0)  # batches of 7, the last of 6
+    ranks = [ListedStream(index, "test", prepared.image, 7, 10**6, 0, rank=rank, world_size=world) for rank in range(world)]
+    for whole, *parts in zip(alone, *ranks, strict=True):
+        assert equal(rejoined(tuple(parts)), whole)
+
+
+def test_a_batch_that_the_ranks_cannot_share_evenly_is_refused(prepared: Prepared) -> None:
+    index = ShardIndex.load(prepared.shards)
+    with pytest.raises(PoseGANError, match="batch size 5: expected a multiple of the 2 processes"):
+        TrainStream(index, "test", prepared.image, 5, 0, 1, 1, rank=0, world_size=2)
+    with pytest.raises(ValueError, match="expected 0 .. 1 of 2 processes, got 2"):
+        TrainStream(index, "test", prepared.image, 4, 0, 1, 1, rank=2, world_size=2)
 
 
 def test_the_prefetcher_gives_every_batch_in_order_and_ends(prepared: Prepared) -> None:

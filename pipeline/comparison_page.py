@@ -8,7 +8,6 @@ import json
 from pathlib import PurePosixPath
 
 import numpy as np
-import pandas as pd
 
 from pipeline.charts import histogram, scatter
 from pipeline.comparison import RESAMPLES, Difference, Judged, common_rows
@@ -63,7 +62,7 @@ def table_section(pairs: Pairs, found: list[Difference]) -> Section:
         places = PLACES[each.name] + 1
         interval = f"{_signed(each.low, places)} .. {_signed(each.high, places)}"
         numbers = (shown(each.first, PLACES[each.name]), shown(each.second, PLACES[each.name]), _signed(each.second - each.first, places))
-        rows.append([f"{HEADINGS[each.name]} {_arrow(each.name)}", *numbers, interval, verdict(each)])
+        rows.append([f"{HEADINGS[each.name]}\u00a0{_arrow(each.name)}", *numbers, interval, verdict(each)])
     text = [
         f"Over the common pairs, what was generated. Interval: 95 %, paired bootstrap of {RESAMPLES:,} draws of the people; "
         "undecided: it holds 0. It tells how the choice of people matters, not how another training would turn out."
@@ -96,7 +95,7 @@ def slices_section(pairs: Pairs, by: str) -> Section:
 
 def charts_section(pairs: Pairs) -> Section:
     """A pair's score in A against B, and its difference, for every metric of pairs."""
-    charts = []
+    scatters, spreads = [], []
     for name, heading, _, _ in METRICS:
         first, second = (pair_scores(table, "generated", name) for table in pairs.tables)
         if first is None or second is None or name == "found":
@@ -104,15 +103,15 @@ def charts_section(pairs: Pairs) -> Section:
         there = np.isfinite(first) & np.isfinite(second)
         apart = (second - first)[there]
         widest = float(np.abs(apart).max(initial=0)) or 1.0
-        charts.append(Chart(f"{heading} of a pair: A across, B up", scatter(first, second)))
-        charts.append(Chart(f"{heading}: pairs by B - A", histogram(apart, np.linspace(-widest, widest, 42))))
-    return Section("Pair by pair", charts=charts)
+        scatters.append(Chart(f"{heading} of a pair: A across, B up", scatter(first, second)))
+        spreads.append(Chart(f"{heading}: pairs by B - A", histogram(apart, np.linspace(-widest, widest, 42))))
+    return Section("Pair by pair", charts=[*scatters, *spreads])
 
 
 def pictures_section(pairs: Pairs, gain: Floats, by: str, most: int) -> Section:
     """The pairs that B draws better than A by most, and those that it draws worse."""
     first, second = (pair_scores(table, "generated", by) for table in pairs.tables)
-    won, lost = extremes(pd.Series(np.where(np.isfinite(gain), gain, np.nan)), most, best_is_high=True)
+    won, lost = extremes(np.where(np.isfinite(gain), gain, np.nan), most, best_is_high=True)
     won, lost = won[gain[won] > 0], lost[gain[lost] < 0]
 
     def gallery(caption: str, rows: Ints) -> Gallery:
@@ -132,7 +131,7 @@ def facts_section(first: Judged, second: Judged) -> Section:
     rows = [
         [name, first.facts.get(name, "-"), second.facts.get(name, "-")] for name in names if first.facts.get(name) != second.facts.get(name)
     ]
-    tables = [Table("", ["", "A", "B"], rows)] if rows else []
+    tables = [Table("", ["", "A", "B"], rows, prose=True)] if rows else []
     times = [_times(judged) for judged in (first, second)]
     if any(times):
         parts = dict.fromkeys(part for seconds in times for part in seconds)

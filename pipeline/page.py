@@ -16,11 +16,12 @@ from markupsafe import Markup
 
 
 class Table(NamedTuple):
-    """Rows of texts under headings; the first of each names the row."""
+    """Rows of texts under headings; the first of each names the row. `prose`: the others are texts, not numbers."""
 
     caption: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    prose: bool = False
 
 
 class Chart(NamedTuple):

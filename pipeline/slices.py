@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from pipeline.page import Table, shown
 from pipeline.pair_rules import Ints, pose_differences
@@ -69,10 +68,8 @@ def _mean(values: npt.NDArray[np.floating]) -> float:
     return float(finite.mean()) if len(finite) else float("nan")
 
 
-def extremes(values: pd.Series, most: int, best_is_high: bool) -> tuple[Ints, Ints]:
+def extremes(values: npt.NDArray[np.floating], most: int, best_is_high: bool) -> tuple[Ints, Ints]:
     """Rows of the best and of the worst values, best and worst first; equal ones by their place, missing ones in neither."""
-    numbers = values.to_numpy(dtype=float)
-    known = np.flatnonzero(~np.isnan(numbers))
-    order = known[np.argsort(-numbers[known] if best_is_high else numbers[known], kind="stable")]
-    backward = known[np.argsort(numbers[known] if best_is_high else -numbers[known], kind="stable")]
-    return order[:most], backward[:most]
+    known = np.flatnonzero(~np.isnan(values))
+    rising, falling = (known[np.argsort(sign * values[known], kind="stable")][:most] for sign in (1, -1))
+    return (falling, rising) if best_is_high else (rising, falling)

@@ -44,15 +44,14 @@ def test_the_page_opens_alone(evaluation: Evaluation, live: Path) -> None:
 
 def test_pairs_stand_under_what_they_are_an_example_of(evaluation: Evaluation, live: Path) -> None:
     page = render(evaluation, read_curves(live))
-    parts = re.split(r"<h3>|<summary>", page)
-    strips = {part.split("<")[0]: re.findall(r"SSIM ([\d.]+), DS ([-\d.]+);", part.split("<h2>")[0]) for part in parts[1:]}
-    strips = {name: [pair[0] for pair in set(found)] for name, found in strips.items()}
-    assert strips["Best by SSIM"] == ["0.510"]
-    assert strips["Worst by SSIM, worst first"] == ["0.100"]
-    assert strips["Best by DS"] == ["0.100"]
-    assert strips["Worst by DS, worst first"] == ["0.510"]
-    assert len(strips["Drawn at random"]) == 2
-    assert len(strips["View: front to back, 2 of 3"]) == 2
+    parts = re.split(r"<h3>|<summary>", page.split("<h2>Where")[0])[1:]
+    strips = {part.split("<")[0].split(":")[0]: re.findall(r"<figcaption>(.*?)</figcaption>", part, re.DOTALL) for part in parts}
+    shown = {name: [re.sub(r"\n.*\n", " ", re.split(r";", line)[0]) for line in lines] for name, lines in strips.items()}
+    assert shown["By SSIM"] == ["best SSIM 0.510, DS 0.100", "worst SSIM 0.100, DS 0.900"]
+    assert shown["By DS"] == ["best SSIM 0.100, DS 0.900", "worst SSIM 0.510, DS 0.100"]
+    assert len(shown["Drawn at random"]) == 2
+    assert all(line.startswith("front to back") for line in shown["By view"])
+    assert len(shown["By view"]) == 2
     assert "<th>front to back</th><td>3</td><td>0.370</td>" in page
 
 

@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 from judged import pose
 
 from pipeline.slices import Column, extremes, pose_change, slice_table, steps, turns
@@ -50,7 +49,7 @@ def test_means_leave_out_what_is_not_finite() -> None:
 
 
 def test_extremes_are_the_best_and_the_worst_in_order() -> None:
-    values = pd.Series([0.5, np.nan, 0.9, 0.1, 0.9])
+    values = np.array([0.5, np.nan, 0.9, 0.1, 0.9])
     best, worst = extremes(values, 3, best_is_high=True)
     assert (best.tolist(), worst.tolist()) == ([2, 4, 0], [3, 0, 2])
     best, worst = extremes(values, 1, best_is_high=False)

@@ -23,6 +23,7 @@ STAGES = {
 }
 PAGES = {
     "inspect": "Show a table of keypoints as a page, or compare two.",
+    "compare": "Show two evaluations side by side as a page.",
 }
 EXCHANGE = {
     "import-keypoints": "Turn annotations from elsewhere (CSV, COCO, OpenPose) into a table of keypoints.",

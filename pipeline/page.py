@@ -16,11 +16,12 @@ from markupsafe import Markup
 
 
 class Table(NamedTuple):
-    """Rows of texts under headings; the first of each names the row."""
+    """Rows of texts under headings; the first of each names the row. `prose`: the others are texts, not numbers."""
 
     caption: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    prose: bool = False
 
 
 class Chart(NamedTuple):
@@ -38,10 +39,12 @@ class Tile(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Pictures side by side, as many in a row as fit."""
+    """Pictures side by side, as many in a row as fit; `wide` ones are strips of several, `folded` ones wait for a click."""
 
     caption: str
     tiles: Sequence[Tile]
+    wide: bool = False
+    folded: bool = False
 
 
 class Section(NamedTuple):

@@ -39,6 +39,20 @@ def check_shards(folder: Path) -> tuple[str, list[str]]:
     return f"{len(samples):,} shards, {len(index.samples):,} samples, {sum(index.samples.images):,} images", faults
 
 
+def format_faults(folder: Path) -> list[str]:
+    """Where plain `webdataset`, which knows nothing of the index, finds other samples or other numbers of images than that says."""
+    from webdataset import tariterators  # it loads torch, which nothing else in this stage needs
+
+    faults = []
+    for shard, samples in _by_shard(ShardIndex.load(folder)).items():
+        with (folder / shard).open("rb") as stream:  # a `WebDataset` would leave it open
+            records = tariterators.group_by_keys(tariterators.tar_file_expander([{"url": shard, "stream": stream}]))
+            found = [(record["__key__"], sum(name.endswith(".jpg") for name in record)) for record in records]
+        if found != [(sample.key, sample.images) for sample in samples]:
+            faults.append(f"{folder / shard}: webdataset reads other samples than {INDEX} says")
+    return faults
+
+
 def _by_shard(index: ShardIndex) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = defaultdict(list)
     for sample in index.samples:

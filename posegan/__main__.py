@@ -14,6 +14,9 @@ from posegan.cli import ProgramGroup
 
 COMMANDS = {
     "transfer": "Draw a person, or a folder of them, in another pose.",
+    "animate": "Draw a person moving: a walk, a list of poses, a folder of pictures, a video.",
+    "demo": "Serve a page: pick a person, pick or bend a pose, see the drawing.",
+    "export": "Write the generator as ONNX, or as a folder for a model hub.",
 }
 
 

@@ -20,10 +20,12 @@ from posegan.config import PoseConfig
 from posegan.detection import Detector, Keypoints, Posed, checked_keypoints, load_detector, torso_of
 from posegan.device import choose_device
 from posegan.errors import PoseGANError
+from posegan.geometry import part_affines, part_masks
 from posegan.hub import generator_file
 from posegan.images import Fit, draw_skeleton, fit_keypoints, fit_person, image_grid
 from posegan.picture_types import Pictures, give_pictures, open_pictures
 from posegan.pose_library import library_pose
+from posegan.warp import warp_features
 
 BATCH_SIZE = 32  # pictures drawn at once; more in one call are drawn in turn
 
@@ -135,6 +137,15 @@ class PoseTransfer:
         keypoints = checked_keypoints(posed.keypoints, "keypoints")
         pixels, fit = fit_person(posed.image, keypoints, *self.size)
         return Fitted(pixels, fit_keypoints(keypoints, fit), fit)
+
+    @torch.no_grad()
+    def move_appearance(self, source: Fitted, target: Keypoints) -> npt.NDArray[np.uint8]:
+        """The source's pixels moved part by part to where the target pose has them, `(H, W, 3)`: what deformable skips do to features."""
+        height, width = self.size
+        pixels = torch.from_numpy(source.pixels.transpose(2, 0, 1).copy())[None].float()
+        start, end = torch.from_numpy(source.keypoints)[None], torch.from_numpy(target)[None]
+        moved = warp_features(pixels, *part_affines(start, end), part_masks(end, height, width))
+        return moved[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
 
     def grid(self, source: Posed, target: Posed, generated: PIL.Image.Image) -> PIL.Image.Image:
         """The four pictures side by side: source, target pose, generated, target."""

@@ -144,4 +144,4 @@ def test_a_damaged_sample_stops_the_run_or_is_named_at_its_end(tmp_path: Path, p
     with pytest.raises(PoseGANError, match=rf"train-000000\.tar\.gz: identity {sample.identity} .* is damaged"):
         run(tmp_path, damaged, iterations=2)
     result = run(tmp_path, damaged, iterations=2, corrupt="skip")
-    assert f"train: left out 1 damaged samples (4 images, 12 pairs): identity {sample.identity} in train/" in result.output
+    assert f"train: left out 1 damaged sample (4 images, 12 pairs): identity {sample.identity} in train/" in result.output

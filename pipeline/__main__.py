@@ -27,25 +27,30 @@ EXCHANGE = {
     "export-pairs": "Write the pairs of a split as a CSV.",
 }
 
+USES = {
+    "augment": "Draw the train images in other poses, as a Market-1501 folder for re-identification.",
+}
+
 
 class StageGroup(ProgramGroup):
     """The stages and the exchange, imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The stages in the order in which they run, then the exchange."""
-        return [*STAGES, *EXCHANGE]
+        """The stages in the order in which they run, then the exchange, then what a trained model is used for."""
+        return [*STAGES, *EXCHANGE, *USES]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A stage's command from the module of its name, any other from `pipeline.exchange`."""
+        """The exchange's commands from `pipeline.exchange`, any other from the module of its name."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = cmd_name if cmd_name in STAGES else "exchange"
+        module = "exchange" if cmd_name in EXCHANGE else cmd_name
         command: click.Command = getattr(importlib.import_module(f"pipeline.{module}"), cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        for heading, commands in (("Stages, in order", STAGES), ("Keypoints and pairs, to and from other programs", EXCHANGE)):
+        exchange = "Keypoints and pairs, to and from other programs"
+        for heading, commands in (("Stages, in order", STAGES), (exchange, EXCHANGE), ("With a trained model", USES)):
             with formatter.section(heading):
                 formatter.write_dl(list(commands.items()))
 

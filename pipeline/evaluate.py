@@ -4,13 +4,10 @@ The floor is `copy_source`, the source image handed over as the answer; the ceil
 Legend: B pairs of a batch, K = 18 joints.
 """
 
-import heapq
 import json
 import math
 import time
-from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import numpy as np
@@ -19,18 +16,22 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pipeline.album import AlbumMaker
 from pipeline.pose_weights import with_local_weights
-from pipeline.report import Evaluation, Showcase, write_report
+from pipeline.report import Evaluation, write_report
+from pipeline.stopwatch import Stopwatch
 from posegan import metrics
+from posegan.batches import PairBatch
 from posegan.checkpoint import load_generator, read_generator_card
 from posegan.config import EvaluateConfig, Params, load_params
-from posegan.data import PairBatch
 from posegan.detection import Detector
 from posegan.device import choose_device, keep_freed_memory
 from posegan.errors import PoseGANError
 from posegan.estimator import PoseEstimator
 from posegan.files import write_atomically
-from posegan.samples import Picture, comparison_rows, generate, on_device, pictures
+from posegan.keypoint_metrics import pck, person_heights
+from posegan.pose_masks import masked, pose_masks
+from posegan.samples import generate, on_device, pictures
 from posegan.shards import ShardIndex
 from posegan.skeleton import JOINT_COUNT
 from posegan.stream import ListedStream
@@ -44,7 +45,9 @@ _TRIVIAL = {("real_target", name) for name in ("ssim", "mask_ssim", "l1", "psnr"
 
 @click.command()
 @click.option("--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help="Parameters.")
-@click.option("--shards", type=FILE, default=Path("data/shards"), show_default=True, help="Folder of the shard stage.")
+@click.option(
+    "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
+)
 @click.option("--model", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator of the train stage.")
 @click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Training logs, for the report's curves.")
 @click.option("--metrics", "metrics_path", type=FILE, default=Path("metrics.json"), show_default=True, help="Numbers to write.")
@@ -52,7 +55,7 @@ _TRIVIAL = {("real_target", name) for name in ("ssim", "mask_ssim", "l1", "psnr"
     "--report", type=FILE, default=Path("reports/evaluation"), show_default=True, help="Folder to write: index.html, grid, tables."
 )
 @click.option("--downloads", type=FILE, default=Path("data/downloads"), show_default=True, help="For weights that are fetched.")
-def evaluate(params_path: Path, shards: Path, model: Path, live: Path, metrics_path: Path, report: Path, downloads: Path) -> None:
+def evaluate(params_path: Path, shards: str, model: Path, live: Path, metrics_path: Path, report: Path, downloads: Path) -> None:
     """Judge the generator on held-out pairs and write the report (parameters: image, evaluate, pose).
 
     Beside the generated images the same numbers are taken for the source image, copied (the floor), and for the
@@ -61,18 +64,22 @@ def evaluate(params_path: Path, shards: Path, model: Path, live: Path, metrics_p
     started = time.monotonic()
     keep_freed_memory()
     params = load_params(params_path)
-    evaluation = judge_generator(params, shards, model, PoseEstimator(with_local_weights(params.pose, downloads)))
-    write_report(report, evaluation, live)
+    watch = Stopwatch()
+    evaluation = judge_generator(params, shards, model, PoseEstimator(with_local_weights(params.pose, downloads)), watch)
+    with watch.part("report"):
+        write_report(report, evaluation, live)
+    watch.write(report.with_name(f"{report.name}.times.json"), len(evaluation.table))
     numbers = flat_metrics(evaluation)
     write_atomically(metrics_path, json.dumps(numbers, indent=2) + "\n")
     shown = ", ".join(
         f"{name} {numbers[name]:.3f} (copy {numbers[f'copy_{name}']:.3f})" for name in ("ssim", "mask_ssim", "l1", "ds", "pck")
     )
     click.echo(f"evaluate: {numbers['pairs']:,} pairs: {shown}; {time.monotonic() - started:.1f} s; report in {report / 'index.html'}")
+    click.echo(f"evaluate: time went into {watch}")
 
 
-def judge_generator(params: Params, shards: Path, model: Path, detector: Detector) -> Evaluation:
-    """Draw and score the fixed list of test pairs.
+def judge_generator(params: Params, shards: Path | str, model: Path, detector: Detector, watch: Stopwatch | None = None) -> Evaluation:
+    """Draw and score the fixed list of test pairs; `watch` hears where the time goes.
 
     Raises:
         PoseGANError: no generator at `model`, or one for images of another size; no shards, or none of the split test.
@@ -84,47 +91,44 @@ def judge_generator(params: Params, shards: Path, model: Path, detector: Detecto
             f"{model}: draws images of {theirs}, params ask for {ours}; train it again or correct image.height and image.width"
         )
     stream = ListedStream(ShardIndex.load(shards), "test", params.image, config.batch_size, config.pairs, config.seed)
-    generator, judge = load_generator(model, device), Judge(detector, config, len(stream))
+    watch = watch or Stopwatch()
+    generator, judge, album = load_generator(model, device), Judge(detector, config, watch), AlbumMaker()
     batches = math.ceil(len(stream) / config.batch_size)
     for batch in tqdm(stream, "evaluate", batches, unit="batch", mininterval=0.5, disable=None):
         there = on_device(batch, device)
-        judge.add(there, generate(generator, there))
+        with watch.part("generate"):
+            generated = generate(generator, there)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+        judge.add(there, generated)
+        with watch.part("pictures"):
+            album.add(there, generated)
     table = judge.table()
-    return Evaluation(table, summarise(table), judge.showcase(), card, params)
+    return Evaluation(table, summarise(table), album.finish(), card, params)
 
 
 class Judge:
-    """Scores batches of generated images, and keeps the rows of the grids: random, best and worst by SSIM."""
+    """Scores batches of generated images."""
 
-    def __init__(self, detector: Detector, config: EvaluateConfig, pairs: int) -> None:
-        self._detector, self._config = detector, config
+    def __init__(self, detector: Detector, config: EvaluateConfig, watch: Stopwatch) -> None:
+        self._detector, self._config, self._watch = detector, config, watch
         self._frames: list[pd.DataFrame] = []
-        rows = config.grid_rows
-        self._chosen = set(np.random.default_rng(config.seed).choice(pairs, min(rows, pairs), replace=False).tolist())
-        self._random: list[tuple[Picture, ...]] = []
-        self._best: list[_Ranked] = []
-        self._worst: list[_Ranked] = []
-        self._count = 0
 
     def add(self, batch: PairBatch, generated: Tensor) -> None:
         """Score one batch, uint8 `(B, 3, H, W)`, in listed order."""
         images = {"generated": generated, "copy_source": batch.source_images, "real_target": batch.target_images}
         columns: dict[str, object] = {"source": batch.sources, "target": batch.targets}
         for method, pictured in images.items():
-            scores = similarity(pictured, batch) | self._detection(pictured, batch.target_keypoints)
+            with self._watch.part("similarity"):
+                scores = similarity(pictured, batch)
+            with self._watch.part("detector"):
+                scores |= self._detection(pictured, batch.target_keypoints)
             columns |= {f"{method}_{name}": values.cpu().numpy() for name, values in scores.items()}
-        frame = pd.DataFrame(columns)
-        self._frames.append(frame)
-        self._keep_rows(comparison_rows(batch, generated), frame["generated_ssim"].tolist())
+        self._frames.append(pd.DataFrame(columns))
 
     def table(self) -> pd.DataFrame:
         """One row a pair: names, then `<method>_<metric>`."""
         return pd.concat(self._frames, ignore_index=True)
-
-    def showcase(self) -> Showcase:
-        """The rows kept so far."""
-        best, worst = sorted(self._best, reverse=True), sorted(self._worst, reverse=True)
-        return Showcase(self._random, [each.row for each in best], [each.row for each in worst])
 
     def _detection(self, images: Tensor, target: Tensor) -> dict[str, Tensor]:
         """What the detector makes of the images: `ds`, `found`, and the joints it finds again."""
@@ -132,35 +136,19 @@ class Judge:
         missing = np.zeros((JOINT_COUNT, 3), np.float32)
         detected = torch.from_numpy(np.stack([person.keypoints if person else missing for person in people]))
         target = target.cpu()
-        hits, counted = metrics.pck(detected, target, self._config.pck_threshold * metrics.person_heights(target))
+        hits, counted = pck(detected, target, self._config.pck_threshold * person_heights(target))
         confidence = torch.tensor([person.confidence if person else 0.0 for person in people], dtype=torch.float64)
         found = torch.tensor([person is not None for person in people])
         return {"ds": confidence, "found": found, "joints_hit": hits.sum(dim=1), "joints": counted.sum(dim=1)}
-
-    def _keep_rows(self, rows: Iterable[tuple[Picture, ...]], scores: list[float]) -> None:
-        for row, score in zip(rows, scores, strict=True):
-            if self._count in self._chosen:
-                self._random.append(row)
-            # Equal scores are told apart by position, so that the choice is one of the list, not of the batches.
-            for heap, order in ((self._best, score), (self._worst, -score)):
-                heapq.heappush(heap, _Ranked(order, -self._count, row))
-                if len(heap) > self._config.grid_rows:
-                    heapq.heappop(heap)
-            self._count += 1
-
-
-class _Ranked(NamedTuple):
-    order: float
-    position: int  # unique: the rows themselves are never compared
-    row: tuple[Picture, ...]
 
 
 def similarity(images: Tensor, batch: PairBatch) -> dict[str, Tensor]:
     """SSIM, mask-SSIM, L1 and PSNR of uint8 images to the batch's targets, `(B,)` each."""
     targets = batch.target_images
+    masks = pose_masks(batch.target_keypoints, *targets.shape[-2:])
     return {
         "ssim": metrics.ssim(images, targets),
-        "mask_ssim": metrics.mask_ssim(images, targets, batch.target_keypoints),
+        "mask_ssim": metrics.ssim(masked(images, masks), masked(targets, masks)),
         "l1": metrics.l1(images, targets),
         "psnr": metrics.psnr(images, targets),
     }

@@ -22,6 +22,8 @@ from posegan.checkpoint import CheckpointFolder, save_generator
 from posegan.config import Params, load_params
 from posegan.device import choose_device, keep_freed_memory
 from posegan.files import write_atomically
+from posegan.pool import merged
+from posegan.shards import CACHE
 from posegan.training import LossRecord, Record, SampleRecord, Trainer, fingerprint, open_training_data
 
 FILE = click.Path(path_type=Path)
@@ -29,12 +31,15 @@ FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.option("--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help="Parameters.")
-@click.option("--shards", type=FILE, default=Path("data/shards"), show_default=True, help="Folder of the shard stage.")
+@click.option(
+    "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
+)
 @click.option("--out", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator to write (EMA weights).")
 @click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Folder for DVCLive's metrics.")
 @click.option("--samples", type=FILE, default=Path("reports/samples"), show_default=True, help="Folder for sample grids.")
 @click.option("--state", type=FILE, default=Path("state"), show_default=True, help="Folder for the state that a stopped run resumes from.")
-def train(params_path: Path, shards: Path, out: Path, live: Path, samples: Path, state: Path) -> None:
+@click.option("--cache", type=FILE, default=CACHE, show_default=True, help="Folder for shards fetched from an address.")
+def train(params_path: Path, shards: str, out: Path, live: Path, samples: Path, state: Path, cache: Path) -> None:
     """Train the generator and the discriminator (parameters: image, model, loss, features, train).
 
     Stopped at any moment, by Ctrl-C, a kill or a power cut, the same command goes on from the last saved state
@@ -43,7 +48,7 @@ def train(params_path: Path, shards: Path, out: Path, live: Path, samples: Path,
     started = time.monotonic()
     keep_freed_memory()
     params = load_params(params_path)
-    data, shards_sha256 = open_training_data(shards, params)
+    data, shards_sha256 = open_training_data(shards, params, cache)
     if not data.validation:
         click.echo("train: the split val is empty: nothing is validated, and the samples show training pairs")
     name = fingerprint(params, shards_sha256)
@@ -55,6 +60,8 @@ def train(params_path: Path, shards: Path, out: Path, live: Path, samples: Path,
         click.echo(f"train: goes on from step {resumed} of {params.train.iterations}, found in {state / name}")
     pictures = SampleFolder(samples, state / name / "samples", resumed)
     speed = follow(trainer, open_live(live), pictures)
+    if skipped := merged(data.skipped):
+        click.echo(f"train: left out {skipped.summary()}")
     save_generator(out, trainer.ema, params.model, params.image, provenance(params, shards_sha256, _features(trainer)))
     click.echo(f"train: {_summary(trainer)}; {speed}{time.monotonic() - started:.1f} s; wrote {out}")
 

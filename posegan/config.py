@@ -243,6 +243,7 @@ class TrainConfig(Section):
     device: Device
     pool_identities: Positive
     pairs_per_image: Positive
+    corrupt: Literal["error", "skip"]
     log_every: Positive
     validate_every: Positive
     validation_pairs: Positive

@@ -14,9 +14,9 @@ import PIL.Image
 import torch
 from torch import Tensor
 
+from posegan.batches import to_float, to_uint8
 from posegan.checkpoint import load_generator, read_generator_card
 from posegan.config import PoseConfig
-from posegan.data import to_float, to_uint8
 from posegan.detection import Detector, Keypoints, Posed, checked_keypoints, load_detector, torso_of
 from posegan.device import choose_device
 from posegan.errors import PoseGANError

@@ -1,20 +1,35 @@
-"""How near a generated image comes to the real one, as functions of image batches.
+"""How near a generated image comes to the real one, pixel by pixel, as functions of image batches.
 
-Legend: B images, K = 18 joints, H, W height and width in pixels. Images are uint8 `(B, 3, H, W)`
-RGB; every score is one float64 number per image, `(B,)`, so that means and spreads are the
-caller's choice. Nothing here needs weights.
+Legend: B images, H, W height and width in pixels. Images are uint8 `(B, 3, H, W)` RGB, as they are saved; every score is one
+float64 number per image, `(B,)`, so that means and spreads are the caller's choice. Nothing here needs weights.
+docs/metrics.md has the definitions and their sources side by side.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
-
-from posegan.skeleton import MASK_PAIRS
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 SSIM_WINDOW = 11  # pixels: 3.5 sigma to each side
-MASK_RADIUS = 4.0  # pixels: half width of the mask's rectangles and radius of its discs
-MASK_CLOSING = 5  # pixels: side of the square that closes the gaps between them
+SSIM_SIGMA = 1.5  # pixels
+_BORDER = SSIM_WINDOW // 2
+_CHUNK = 4  # images whose maps fit a core's cache
+_GREY = np.float32(127.5)  # taken off before squaring, so that float32 keeps the variances' digits
+
+Floats = npt.NDArray[np.float32]
+
+
+class SSIM(NamedTuple):
+    """Structural similarity by two data ranges, `(B,)` each."""
+
+    standard: Tensor  # 255
+    paper: Tensor  # largest minus smallest value of the generated image
 
 
 def l1(images: Tensor, targets: Tensor) -> Tensor:
@@ -35,95 +50,74 @@ def ssim(images: Tensor, targets: Tensor) -> Tensor:
     Gaussian window of sigma 1.5 (11 x 11 pixels), population covariance, data range 255; the
     5 pixels at each border, where the window would leave the image, do not count. This is
     scikit-image's `structural_similarity(gaussian_weights=True, sigma=1.5,
-    use_sample_covariance=False, data_range=255)`. The Deformable GAN's own code took the data
-    range from the generated image, which makes pale images score differently: not repeated here.
+    use_sample_covariance=False, data_range=255)`.
     """
+    return _over_chunks(images, targets, paper=False)[0]
+
+
+def both_ssims(images: Tensor, targets: Tensor) -> SSIM:
+    """`ssim`, and the number that the Deformable GAN's own code prints, from the same windows.
+
+    There the data range is that of each generated image, so that pale images score differently; NaN where that image is
+    of one value. `images` are the generated ones: this variant is not symmetric.
+    """
+    return SSIM(*_over_chunks(images, targets, paper=True))
+
+
+def _over_chunks(images: Tensor, targets: Tensor, paper: bool) -> list[Tensor]:
     _check_images(images, targets)
     if min(images.shape[-2:]) < SSIM_WINDOW:
         raise ValueError(f"images: SSIM needs at least 11 x 11 pixels, got {tuple(images.shape[-2:])}")
-    _, similarity = structural_similarity_index_measure(
-        images.float(), targets.float(), gaussian_kernel=True, sigma=1.5, data_range=255.0, reduction="none", return_full_image=True
-    )  # (B, 3, H, W); float64 takes 20 times as long on a CPU and changes the sixth decimal
-    border = SSIM_WINDOW // 2  # torchmetrics' own mean would count it, with mirrored pixels
-    return similarity[..., border:-border, border:-border].double().mean(dim=(1, 2, 3))
+    chunks = [list(part) for part in zip(*(torch.split(batch.cpu(), _CHUNK) for batch in (images, targets)), strict=True)]
+    score = partial(_score_chunk, paper=paper)
+    if (threads := min(torch.get_num_threads(), len(chunks))) > 1:  # NumPy and OpenCV let go of the interpreter
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(score, chunks))
+    else:
+        parts = [score(chunk) for chunk in chunks]
+    return [torch.from_numpy(np.concatenate(column)).to(images.device) for column in zip(*parts, strict=True)]
 
 
-def mask_ssim(images: Tensor, targets: Tensor, target_keypoints: Tensor) -> Tensor:
-    """SSIM of both images multiplied by the mask of the target pose (Ma et al., 2017).
+def _score_chunk(chunk: list[Tensor], paper: bool) -> list[npt.NDArray[np.float64]]:
+    """SSIM `(b,)` of b images and targets by the standard range and, if asked for, by the paper's."""
+    images, targets = (part.numpy().astype(np.float32) - _GREY for part in chunk)
+    # Window means of x, y, x^2 + y^2 and xy: the two variances appear in SSIM only as their sum.
+    maps = np.stack([images, targets, images * images + targets * targets, images * targets])  # (4, b, 3, H, W)
+    mean_x, mean_y, squares, products = _window_means(maps)
+    mean_square, mean_product = mean_x * mean_x + mean_y * mean_y, mean_x * mean_y
+    squares -= mean_square  # the sum of the variances
+    products -= mean_product  # the covariance
+    shift = _GREY * (mean_x + mean_y)  # back to the true means
+    terms = mean_product + (shift + _GREY**2), products, mean_square + 2 * (shift + _GREY**2), squares
+    ranges = [np.full(len(images), 255, np.float32)]
+    if paper:
+        flat = images.reshape(len(images), -1)
+        ranges.append(flat.max(axis=1) - flat.min(axis=1))
+    return [_mean_similarity(terms, data_range) for data_range in ranges]
 
-    The blackened background counts as perfectly similar, so a smaller person scores higher: the
-    number compares methods on one list of pairs, not across lists.
+
+def _mean_similarity(terms: tuple[Floats, ...], data_range: Floats) -> npt.NDArray[np.float64]:
+    """Mean of the SSIM map over all windows inside the image; `data_range` is `(b,)`.
+
+    `terms` are the means' product, the covariance, the sum of the squared means and that of the variances.
     """
-    masks = pose_masks(target_keypoints, *images.shape[-2:])
-    return ssim(images * masks, targets * masks)
+    c1, c2 = (np.square(constant * data_range)[:, None, None, None] for constant in (np.float32(0.01), np.float32(0.03)))
+    product, covariance, squares, variances = terms
+    similarity = (product + c1 / 2) * (covariance + c2 / 2)
+    with np.errstate(invalid="ignore", divide="ignore"):  # where the range is 0
+        similarity /= (squares + c1) * ((variances + c2) / 4)
+    inside = similarity[..., _BORDER:-_BORDER, _BORDER:-_BORDER]
+    return np.where(data_range > 0, inside.mean(axis=(1, 2, 3), dtype=np.float64), np.nan)
 
 
-def pose_masks(keypoints: Tensor, height: int, width: int) -> Tensor:
-    """Masks `(B, 1, H, W)`, bool, around the poses `(B, K, 3)`: the mask of mask-SSIM.
-
-    A rectangle of half width 4 px along each of the 23 joint pairs of `MASK_PAIRS` and a disc of
-    radius 4 px at each visible joint, closed (dilated, then eroded) with a 5 x 5 square. A joint of
-    confidence 0 contributes nothing.
-    """
-    starts, ends = (keypoints[:, list(joints)] for joints in zip(*MASK_PAIRS, strict=True))  # (B, 23, 3) each
-    y = torch.arange(height, dtype=torch.float32, device=keypoints.device)[:, None]  # (H, 1)
-    x = torch.arange(width, dtype=torch.float32, device=keypoints.device)[None, :]  # (1, W)
-    covered = _in_rectangles(x, y, starts, ends) | _in_discs(x, y, keypoints)  # (B, H, W)
-    return _closed(covered[:, None].float()).bool()
-
-
-def pck(detected: Tensor, target: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
-    """Which target joints the detector found again (percentage of correct keypoints).
-
-    Args:
-        detected: `(B, K, 3)` joints found on the image; confidence 0 is not found.
-        target: `(B, K, 3)` joints that should be there.
-        threshold: `(B,)` pixels a joint may be off, per image.
-
-    Returns:
-        `hits` `(B, K)`, bool: visible in both and at most `threshold` apart; and `counted`
-        `(B, K)`, bool: visible in the target. PCK is `hits.sum() / counted.sum()`.
-    """
-    counted = target[..., 2] > 0
-    distance = (detected[..., :2] - target[..., :2]).norm(dim=-1)
-    hits = counted & (detected[..., 2] > 0) & (distance <= threshold[:, None])
-    return hits, counted
-
-
-def person_heights(keypoints: Tensor) -> Tensor:
-    """Extent in y of the visible joints of each pose `(B, K, 3)`, in pixels `(B,)`; 0 when none is visible."""
-    visible = keypoints[..., 2] > 0
-    y = keypoints[..., 1]
-    top = y.masked_fill(~visible, torch.inf).amin(dim=1)
-    bottom = y.masked_fill(~visible, -torch.inf).amax(dim=1)
-    return torch.where(visible.any(dim=1), bottom - top, torch.zeros_like(top))
-
-
-def _in_rectangles(x: Tensor, y: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
-    """Pixels `(B, H, W)` within 4 px of the line from a start to its end, and between the two."""
-    line = (ends - starts)[..., :2]  # (B, 23, 2)
-    length = line.norm(dim=-1).clamp_min(1e-6)[..., None, None]
-    start_x, start_y = starts[..., 0, None, None], starts[..., 1, None, None]  # (B, 23, 1, 1)
-    along_x, along_y = line[..., 0, None, None] / length, line[..., 1, None, None] / length
-    progress = (x - start_x) * along_x + (y - start_y) * along_y  # (B, 23, H, W), from a row and a column
-    sideways = (x - start_x) * along_y - (y - start_y) * along_x
-    visible = ((starts[..., 2] > 0) & (ends[..., 2] > 0))[..., None, None]
-    covered: Tensor = (visible & (progress >= 0) & (progress <= length) & (sideways.abs() <= MASK_RADIUS)).any(dim=1)
-    return covered
-
-
-def _in_discs(x: Tensor, y: Tensor, keypoints: Tensor) -> Tensor:
-    """Pixels `(B, H, W)` within 4 px of a visible joint."""
-    centre_x, centre_y, confidence = (part[..., None, None] for part in keypoints.unbind(-1))  # (B, K, 1, 1)
-    squared = (x - centre_x).square() + (y - centre_y).square()  # (B, K, H, W)
-    covered: Tensor = ((confidence > 0) & (squared <= MASK_RADIUS**2)).any(dim=1)
-    return covered
-
-
-def _closed(masks: Tensor) -> Tensor:
-    """Morphological closing of `(B, 1, H, W)` masks; outside the image nothing dilates and nothing erodes."""
-    dilated = max_pool2d(masks, MASK_CLOSING, stride=1, padding=MASK_CLOSING // 2)
-    return -max_pool2d(-dilated, MASK_CLOSING, stride=1, padding=MASK_CLOSING // 2)
+def _window_means(maps: Floats) -> Floats:
+    """Gaussian means of maps `(..., H, W)` around each pixel; those nearer than 5 px to a border are not meant to be read."""
+    weights = np.exp(-np.square(np.arange(SSIM_WINDOW) - _BORDER) / (2 * SSIM_SIGMA**2))
+    kernel = (weights / weights.sum()).astype(np.float32)
+    # All maps in one tall picture: where one meets the next, only border pixels see both.
+    blurred: Any = cv2.sepFilter2D(maps.reshape(-1, maps.shape[-1]), -1, kernel, kernel)
+    result: Floats = blurred.reshape(maps.shape)
+    return result
 
 
 def _check_images(images: Tensor, targets: Tensor) -> None:

@@ -14,6 +14,8 @@ from tiny_run import HEIGHT, WIDTH, random_batch, tiny_params
 
 from pipeline.evaluate import Judge, flat_metrics, judge_generator, summarise
 from pipeline.report import Evaluation
+from pipeline.stopwatch import Stopwatch
+from pipeline.tables import read_keypoints
 from posegan.checkpoint import save_generator
 from posegan.errors import PoseGANError
 from posegan.estimator import PersonPose
@@ -75,7 +77,9 @@ def test_batches_do_not_matter(evaluation: Evaluation, tmp_path: Path, prepared:
     model = save_model(tmp_path / "generator.safetensors")
     other = judge_generator(tiny_params(evaluate={"batch_size": 5}), prepared.shards, model, OneDetector())
     pd.testing.assert_frame_equal(other.table, evaluation.table, atol=0.02)
-    assert np.array_equal(other.showcase.random[0][0], evaluation.showcase.random[0][0])
+    assert np.array_equal(other.pictures.poses, evaluation.pictures.poses)
+    for number, (source, target) in enumerate(zip(other.table["source"], other.table["target"], strict=True)):
+        assert np.array_equal(other.pictures.row(number, source, target)[0], evaluation.pictures.row(number, source, target)[0])
 
 
 def test_metrics_are_flat_numbers_that_json_has(evaluation: Evaluation) -> None:
@@ -95,7 +99,7 @@ def test_detection_is_scored_against_the_target_pose() -> None:
     off = target.clone()
     off[0, :9, 0] += 0.11 * height[0]  # just beyond the threshold of 0.1
     off[0, 9:, 0] += 0.09 * height[0]
-    judge = Judge(ScriptedDetector([person(off[0], 0.8), None]), tiny_params().evaluate, 2)
+    judge = Judge(ScriptedDetector([person(off[0], 0.8), None]), tiny_params().evaluate, Stopwatch())
     judge.add(batch, batch.target_images)
     summary = summarise(judge.table())["generated"]
     assert summary["pck"] == 9 / 36
@@ -103,19 +107,23 @@ def test_detection_is_scored_against_the_target_pose() -> None:
     assert summary["found"] == 0.5
 
 
-def test_grids_show_the_best_and_the_worst(evaluation: Evaluation) -> None:
-    batch = random_batch(0, size=5)
-    noise = torch.randint(0, 256, batch.target_images.shape, generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    quality = torch.tensor([0.2, 0.9, 0.5, 0.0, 0.7]).view(-1, 1, 1, 1)
-    generated = (quality * batch.target_images + (1 - quality) * noise).to(torch.uint8)
-    judge = Judge(ScriptedDetector([None] * 5), tiny_params().evaluate, 5)
-    judge.add(batch, generated)
-    showcase = judge.showcase()
-    assert len(showcase.random) == 2
-    for rows, expected in ((showcase.best, (1, 4)), (showcase.worst, (3, 0))):
-        for row, number in zip(rows, expected, strict=True):
-            assert np.array_equal(row[3], batch.target_images[number].permute(1, 2, 0).numpy())
-            assert np.array_equal(row[2], generated[number].permute(1, 2, 0).numpy())
+def test_the_album_has_each_pairs_pictures_and_poses(evaluation: Evaluation, prepared: Prepared) -> None:
+    assert len(evaluation.pictures) == len(evaluation.table)
+    keypoints = read_keypoints(prepared.keypoints)
+    names = keypoints.table["image"].to_pylist()
+    for number, (source, target) in enumerate(zip(evaluation.table["source"], evaluation.table["target"], strict=True)):
+        shown, _, generated, real = evaluation.pictures.row(number, source, target)
+        assert shown.shape == generated.shape == real.shape == (HEIGHT, WIDTH, 3)
+        for end, name in enumerate((source, target)):
+            confidence = keypoints.joints[names.index(name)][:, 2]
+            assert np.allclose(evaluation.pictures.poses[number, end, :, 2], confidence, atol=1e-3)
+
+
+def test_the_time_of_each_part_is_heard_of(prepared: Prepared, tmp_path: Path) -> None:
+    watch = Stopwatch()
+    judge_generator(tiny_params(), prepared.shards, save_model(tmp_path / "generator.safetensors"), OneDetector(), watch)
+    assert {"generate", "similarity", "detector", "pictures"} <= set(watch.seconds)
+    assert min(watch.seconds.values()) > 0
 
 
 def test_a_model_of_another_size_is_refused(tmp_path: Path, prepared: Prepared) -> None:

@@ -141,7 +141,7 @@ def _part_affines(source: Tensor, source_visible: Tensor, target: Tensor, target
     of_torso = both[:, joints] & (torch.arange(len(joints), device=both.device) < len(TORSO))
     points, images = (torch.cat((pose[:, joints], pose[:, head])) for pose in (target, source))
     affine, valid = fit_affine_by_newton(points, images, torch.cat((of_torso, both[:, head])))
-    (torso_affine, head_affine), (torso_valid, head_valid) = affine.view(2, -1, 2, 3), valid.view(2, -1)
+    (torso_affine, head_affine), (torso_valid, head_valid) = affine.reshape(2, -1, 2, 3), valid.reshape(2, -1)
     head_valid = head_valid & both[:, HEAD].any(1) & both[:, shoulders].all(1)
     limb_affines, limb_valid = _limb_affines(source, source_visible, target, target_visible)
     affines = torch.cat((torso_affine[:, None], head_affine[:, None], limb_affines), dim=1)

@@ -36,9 +36,6 @@ USES = {
 EXPERIMENTS = {
     "ablation": "Train every recipe with the same budget and compare them in a table.",
 }
-USES = {
-    "augment": "Draw the train images in other poses, as a Market-1501 folder for re-identification.",
-}
 SECTIONS = {
     "Stages, in order": STAGES,
     "Pages to look at": PAGES,

@@ -5,8 +5,8 @@
 All read the same random 128 x 64 JPEGs from the page cache, in one process and without worker processes. They take turns; every
 figure is a median of the rounds, and the ratios are of these medians. Pairs a second a core are pairs by the process's CPU time, all
 threads together, which a busy machine distorts less than the time on the clock. Two tables: up to the collated batch of uint8
-images and keypoints, and up to the heatmaps (for the stream and webdataset, drawn by PoseGAN on one core). Those of a batch take 75 MB, which
-glibc maps anew each time; 16 images at a time stay in memory that is there, and show what the drawing itself takes.
+images and keypoints, and up to the heatmaps (for the stream and webdataset, drawn by PoseGAN on one core). Those of a batch take
+75 MB, which glibc maps anew each time; 16 images at a time stay in memory that is there, and show what the drawing itself takes.
 
 The memory table reads one and `--scale` times as many shards, each in a process of its own.
 """

@@ -30,6 +30,9 @@ EXCHANGE = {
     "export-keypoints": "Write a table of keypoints as CSV, COCO or OpenPose.",
     "export-pairs": "Write the pairs of a split as a CSV.",
 }
+USES = {
+    "augment": "Draw the train images in other poses, as a Market-1501 folder for re-identification.",
+}
 EXPERIMENTS = {
     "ablation": "Train every recipe with the same budget and compare them in a table.",
 }
@@ -37,6 +40,7 @@ SECTIONS = {
     "Stages, in order": STAGES,
     "Pages to look at": PAGES,
     "Keypoints and pairs, to and from other programs": EXCHANGE,
+    "With a trained model": USES,
     "Experiments": EXPERIMENTS,
 }
 

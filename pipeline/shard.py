@@ -15,7 +15,7 @@ import click
 
 from pipeline.market1501 import open_archive
 from pipeline.pieces import plan_pieces, read_pair_rows
-from pipeline.shard_check import check_shards
+from pipeline.shard_check import check_shards, format_faults
 from pipeline.shard_writer import Material, write_shards
 from pipeline.tables import read_keypoints
 from posegan.config import ImageConfig, ShardConfig, load_params
@@ -32,7 +32,11 @@ MEGABYTE = 1_000_000
 @click.option("--keypoints", type=FILE, default=Path("data/keypoints.parquet"), show_default=True, help="Table of the pose stage.")
 @click.option("--pairs", "pairs_path", type=FILE, default=Path("data/pairs.parquet"), show_default=True, help="Table of the pair stage.")
 @click.option("--out", type=FILE, default=Path("data/shards"), show_default=True, help="Folder to write, or to verify.")
-@click.option("--verify", is_flag=True, help="Write nothing: hash every byte of the folder and name what is not as it was written.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Write nothing: hash every byte of the folder, read the shards as other programs do, and name what is not as it was written.",
+)
 def shard(params_path: Path, raw: Path, keypoints: Path, pairs_path: Path, out: Path, verify: bool) -> None:
     """Pack the paired images into WebDataset tars with an index (parameters: image, shard).
 
@@ -76,6 +80,7 @@ def verify_shards(folder: Path) -> str:
         PoseGANError: there is a fault.
     """
     checked, faults = check_shards(folder)
+    faults = faults or format_faults(folder)
     for fault in faults:
         click.echo(f"shard: {fault}")
     if faults:

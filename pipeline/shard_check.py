@@ -5,7 +5,8 @@ from pathlib import Path
 
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
-from posegan.shards import CHECKSUMS, INDEX, CorruptSampleError, Sample, ShardIndex, read_checksums
+from posegan.shards import CHECKSUMS, INDEX, CorruptSampleError, ShardIndex, read_checksums
+from posegan.stored import Sample
 
 _GZIP_HEADER = 10  # bytes before the first sample
 
@@ -36,6 +37,20 @@ def check_shards(folder: Path) -> tuple[str, list[str]]:
     for name in sorted(found & samples.keys()):
         faults += _shard_faults(index, folder / name, samples[name], name in changed)
     return f"{len(samples):,} shards, {len(index.samples):,} samples, {sum(index.samples.images):,} images", faults
+
+
+def format_faults(folder: Path) -> list[str]:
+    """Where plain `webdataset`, which knows nothing of the index, finds other samples or other numbers of images than that says."""
+    from webdataset import tariterators  # it loads torch, which nothing else in this stage needs
+
+    faults = []
+    for shard, samples in _by_shard(ShardIndex.load(folder)).items():
+        with (folder / shard).open("rb") as stream:  # a `WebDataset` would leave it open
+            records = tariterators.group_by_keys(tariterators.tar_file_expander([{"url": shard, "stream": stream}]))
+            found = [(record["__key__"], sum(name.endswith(".jpg") for name in record)) for record in records]
+        if found != [(sample.key, sample.images) for sample in samples]:
+            faults.append(f"{folder / shard}: webdataset reads other samples than {INDEX} says")
+    return faults
 
 
 def _by_shard(index: ShardIndex) -> dict[str, list[Sample]]:

@@ -21,7 +21,8 @@ from posegan.config import ImageConfig
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.images import ImageError, decode_image, encode_jpeg, fit_keypoints, fit_person
-from posegan.shards import CHECKSUMS, INDEX, ORDER, Sample
+from posegan.shards import CHECKSUMS, INDEX, ORDER
+from posegan.stored import Sample
 
 
 class Material(NamedTuple):

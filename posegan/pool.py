@@ -16,8 +16,9 @@ import numpy.typing as npt
 from posegan.config import ImageConfig
 from posegan.decoding import AS_IT_IS, decode_images
 from posegan.images import ImageError, fit_keypoints
-from posegan.shards import CorruptSampleError, Sample, Samples, ShardIndex, StoredSample
+from posegan.shards import CorruptSampleError, Samples, ShardIndex
 from posegan.skeleton import JOINT_COUNT
+from posegan.stored import Sample, StoredSample
 
 Ints = npt.NDArray[np.int64]
 
@@ -83,6 +84,7 @@ class Reader:
         Raises:
             PoseGANError: a sample is damaged and damage is an error, or its shard is missing; names the shard and the identity.
         """
+        self._index.fetch(self._samples, rows)
         return list(self._threads.map(self._read, rows.tolist()))
 
     def decode(self, samples: Ints, stored: Sequence[StoredSample | None], images: Ints | None = None) -> Pool:

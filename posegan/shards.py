@@ -1,15 +1,14 @@
 """The shards: what index.parquet says of them, and one sample read and verified from its place.
 
-Legend: S samples, M pairs of a split, n images and m pairs of a sample, K = 18 joints.
+Legend: S samples, M pairs of a split.
 """
 
 import hashlib
-import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self, overload
+from typing import Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,45 +17,18 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from posegan.errors import PoseGANError
-from posegan.skeleton import JOINT_COUNT
+from posegan.stored import Sample, StoredSample, unpack
 from posegan.stores import LocalStore, RemoteStore, Store, is_address
 
 INDEX, ORDER, CHECKSUMS = "index.parquet", "order.parquet", "SHA256SUMS"
 CACHE = Path("state/shards")
 _AGAIN = "delete the folder and run the shard stage again"
-_BLOCK = 512  # of a tar
 
 Ints = npt.NDArray[np.int64]
 
 
 class CorruptSampleError(PoseGANError):
     """A sample whose bytes are not those of the index; the message names the shard and the identity."""
-
-
-class Sample(NamedTuple):
-    """A row of index.parquet: one identity, or a piece of a large one."""
-
-    split: str
-    shard: str
-    key: str
-    identity: int
-    offset: int
-    size: int
-    unpacked: int
-    images: int
-    pairs: int
-    sha256: str
-    shard_sha256: str
-    shard_bytes: int
-
-
-class StoredSample(NamedTuple):
-    """A sample as it is stored."""
-
-    names: list[str]  # of the images in the archive
-    files: list[bytes]  # the n images, undecoded
-    keypoints: npt.NDArray[np.float32]  # (n, K, 3)
-    pairs: npt.NDArray[np.int32]  # (m, 2) positions in the images: source, target
 
 
 class Samples(Sequence[Sample]):
@@ -81,10 +53,12 @@ class Samples(Sequence[Sample]):
             raise IndexError(row)
         return Sample(*(column[row % len(self)].as_py() for column in self._columns))
 
-    def shards(self) -> Iterator[tuple[str, str, int]]:
-        """Name, SHA-256 and bytes of each shard that holds one of them."""
-        columns = [self._columns[Sample._fields.index(name)].to_pylist() for name in ("shard", "shard_sha256", "shard_bytes")]
-        yield from dict.fromkeys(zip(*columns, strict=True))
+    def shards(self, rows: Ints | None = None) -> Iterator[tuple[str, str, int]]:
+        """Name, SHA-256 and bytes of each shard that holds one of them, or one of those in `rows`."""
+        columns = [self._columns[Sample._fields.index(name)] for name in ("shard", "shard_sha256", "shard_bytes")]
+        if rows is not None:
+            columns = [column.take(pa.array(rows)) for column in columns]
+        yield from dict.fromkeys(zip(*(column.to_pylist() for column in columns), strict=True))
 
 
 class ShardIndex:
@@ -151,6 +125,10 @@ class ShardIndex:
         table = _read_table(self._store, name, self._checksums, ["sample", "pair"])
         return np.asarray(table["sample"], dtype=np.int64), np.asarray(table["pair"], dtype=np.int64)
 
+    def fetch(self, samples: Samples, rows: Ints) -> None:
+        """Make the shards of the samples in `rows` local, where they lie elsewhere; PoseGANError when that fails."""
+        self._store.fetch(samples.shards(rows))
+
     def read(self, sample: Sample) -> StoredSample:
         """Read one sample by its place in the shard; only bytes that have the index's SHA-256 are used.
 
@@ -165,7 +143,7 @@ class ShardIndex:
                 data = file.read(sample.size)
             if (found := hashlib.sha256(data).hexdigest()) != sample.sha256:
                 raise ValueError(f"its {len(data):,} bytes have the SHA-256 {found[:12]}..., expected {sample.sha256[:12]}...")
-            return _unpack(data, sample)
+            return unpack(data, sample)
         except FileNotFoundError:
             raise PoseGANError(f"{path}: no such file; {_AGAIN}") from None
         except (OSError, zlib.error, KeyError, ValueError) as error:
@@ -187,52 +165,6 @@ def read_checksums(listing: bytes, origin: str) -> dict[str, str]:
     except ValueError as error:
         raise PoseGANError(f"{origin}: not a list of SHA-256 sums ({error}); {_AGAIN}") from error
     return checksums
-
-
-def read_npy(data: bytes, dtype: str, tail: tuple[int, ...]) -> npt.NDArray[Any]:
-    """An array `(any, *tail)` from the bytes of an .npy file of version 1.0.
-
-    `np.load` parses the header with `ast`, which in CPython 3.11 fails now and then when several threads
-    do so at once ("AST constructor recursion depth mismatch"); samples are read by threads.
-
-    Raises:
-        ValueError: another format, dtype or shape.
-    """
-    start = 10 + int.from_bytes(data[8:10], "little")
-    header = data[10:start].decode("latin1")
-    if data[:8] != b"\x93NUMPY\x01\x00" or f"'descr': '{dtype}'" not in header or "'fortran_order': False" not in header:
-        raise ValueError(f"expected an array of {dtype} in .npy format 1.0, got {header[:80] or data[:8]!r}")
-    return np.frombuffer(data, dtype, offset=start).reshape(-1, *tail)
-
-
-def _unpack(data: bytes, sample: Sample) -> StoredSample:
-    unpacked = zlib.decompressobj(-15).decompress(data, sample.unpacked + 1)
-    if len(unpacked) != sample.unpacked:
-        raise ValueError(f"inflates to {len(unpacked):,} bytes, expected {sample.unpacked:,}")
-    members = _members(unpacked, f"{sample.key}.")
-    about = json.loads(members["json"])
-    keypoints = read_npy(members["keypoints.npy"], "<f4", (JOINT_COUNT, 3))
-    pairs = read_npy(members["pairs.npy"], "<i4", (2,))
-    files = [members[name] for name in sorted(name for name in members if name[0].isdigit())]
-    if (about["split"], about["identity"]) != (sample.split, sample.identity):
-        raise ValueError(f"holds identity {about['identity']} of split {about['split']}")
-    if not (len(files) == len(keypoints) == len(about["images"]) == sample.images and pairs.shape == (sample.pairs, 2)):
-        raise ValueError(f"expected {sample.images} images and {sample.pairs} pairs, got {len(files)} and {len(pairs)}")
-    return StoredSample(about["images"], files, keypoints, pairs)
-
-
-def _members(tar: bytes, prefix: str) -> dict[str, bytes]:
-    """Members of a sample by their names after the key; tarfile's own loop takes longer than the decoding of small images."""
-    members, position = {}, 0
-    while position < len(tar):
-        name = tar[position : position + 100].split(b"\0", 1)[0].decode()
-        size = int(tar[position + 124 : position + 135], 8)
-        if not name.startswith(prefix):
-            raise ValueError(f"the index points to another member, {name}")
-        position += _BLOCK
-        members[name.removeprefix(prefix)] = tar[position : position + size]
-        position += -(-size // _BLOCK) * _BLOCK
-    return members
 
 
 def _read_table(store: Store, name: str, checksums: dict[str, str], columns: list[str]) -> pa.Table:

@@ -3,25 +3,24 @@
 An identity's images are decoded together, wait in a pool of many identities, and give several pairs each before
 they are dropped. Batch i is a pure function of (shards, seed, i), so a run resumes at any step without reading what came before.
 
-Legend: B batch, V samples (rows of the index) of a visit, N their images, D pairs of a visit.
+Legend: V samples (rows of the index) of a visit, N their images, D pairs of a visit.
 """
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from posegan.batches import PairBatch
 from posegan.config import ImageConfig
+from posegan.draws import Draw, cut_into_batches
 from posegan.errors import PoseGANError
 from posegan.order import Bools, Ints, ListedOrder, Share, TrainOrder, Visit, replace_unreadable
 from posegan.pool import Pool, Reader, Skipped, image_ends
 from posegan.prefetch import DevicePrefetcher
-from posegan.shards import ShardIndex, StoredSample
+from posegan.shards import ShardIndex
+from posegan.stored import StoredSample
 
 __all__ = ["DevicePrefetcher", "ListedStream", "ShardIndex", "TrainStream"]
 
@@ -29,16 +28,6 @@ Corrupt = Literal["error", "skip"]
 _Stored = Sequence[StoredSample | None]
 _T = TypeVar("_T")
 _THREADS = 2  # decoding releases the GIL
-
-
-class _Draw(NamedTuple):
-    """Pairs to take from a pool, in order: this rank's of a visit."""
-
-    pool: Pool
-    sources: Ints  # (D,) rows of the pool
-    targets: Ints
-    batches: Ints  # (D,) ascending: the batch that each pair belongs to
-    stop: int  # position in the stream where the visit's pairs, of all ranks, end
 
 
 class TrainStream:
@@ -98,20 +87,20 @@ class TrainStream:
         Raises:
             PoseGANError: a sample cannot be read; names the shard and the identity.
         """
-        return _batches(self._draws(start * self._batch_size), self._batch_size, start)
+        return cut_into_batches(self._draws(start * self._batch_size), self._batch_size, start)
 
-    def _draws(self, position: int) -> Iterator[_Draw]:
+    def _draws(self, position: int) -> Iterator[Draw]:
         with ThreadPoolExecutor(self._threads, "decode") as threads:
             reader = Reader(self._index, self._samples, self._image, threads, self.skipped if self._corrupt == "skip" else None)
             draw = self._draw_resident if self._order.pools <= 2 else self._draw
             yield from _ahead(draw(reader, visit) for visit in self._order.visits(position))
 
-    def _draw(self, reader: Reader, visit: Visit) -> _Draw:
+    def _draw(self, reader: Reader, visit: Visit) -> Draw:
         stored = reader.read(visit.samples)
         visit, mine = self._settle(visit, stored)
         return _decoded(reader, visit, mine, stored, self._batch_size)
 
-    def _draw_resident(self, reader: Reader, visit: Visit) -> _Draw:
+    def _draw_resident(self, reader: Reader, visit: Visit) -> Draw:
         if self._resident is None:
             everything = np.arange(len(self._samples))
             read = reader.read(everything)
@@ -173,21 +162,21 @@ class ListedStream:
         return len(self._order)
 
     def __iter__(self) -> Iterator[PairBatch]:
-        return _batches(self._draws(), self._batch_size, 0, len(self))
+        return cut_into_batches(self._draws(), self._batch_size, 0, len(self))
 
-    def _draws(self) -> Iterator[_Draw]:
+    def _draws(self) -> Iterator[Draw]:
         with ThreadPoolExecutor(self._threads, "decode") as threads:
             reader = Reader(self._index, self._samples, self._image, threads, self.skipped if self._corrupt == "skip" else None)
             yield from _ahead(self._draw(reader, visit) for visit in self._order.visits())
 
-    def _draw(self, reader: Reader, visit: Visit) -> _Draw:
+    def _draw(self, reader: Reader, visit: Visit) -> Draw:
         stored = reader.read(visit.samples)
         readable = np.array([sample is not None for sample in stored])
         mine = self._share.holds(visit.positions, self._batch_size, len(self)) & readable[visit.sample]
         return _decoded(reader, visit, mine, stored, self._batch_size)
 
 
-def _decoded(reader: Reader, visit: Visit, mine: Bools, stored: _Stored, batch_size: int) -> _Draw:
+def _decoded(reader: Reader, visit: Visit, mine: Bools, stored: _Stored, batch_size: int) -> Draw:
     """The pairs `mine` (D,) of a visit, with a pool of those images that they need."""
     ends = image_ends(stored)
     rows = _rows(visit, mine, stored, ends)
@@ -207,8 +196,8 @@ def _rows(visit: Visit, mine: Bools, stored: _Stored, ends: Ints) -> Ints:
     return rows
 
 
-def _placed(visit: Visit, mine: Bools, pool: Pool, rows: Ints, batch_size: int) -> _Draw:
-    return _Draw(pool, rows[:, 0], rows[:, 1], visit.positions[mine] // batch_size, visit.first + len(visit.pair))
+def _placed(visit: Visit, mine: Bools, pool: Pool, rows: Ints, batch_size: int) -> Draw:
+    return Draw(pool, rows[:, 0], rows[:, 1], visit.positions[mine] // batch_size, visit.first + len(visit.pair))
 
 
 def _ahead(items: Iterator[_T]) -> Iterator[_T]:
@@ -218,37 +207,3 @@ def _ahead(items: Iterator[_T]) -> Iterator[_T]:
         while (item := coming.result()) is not None:
             coming = thread.submit(next, items, None)
             yield item
-
-
-def _batches(draws: Iterator[_Draw], batch_size: int, start: int, total: int | None = None) -> Iterator[PairBatch]:
-    """Cut draws into batches from number `start` on; a batch may reach over several draws, the last of `total` pairs may be short."""
-    number, parts = start, list[_Draw]()
-    for draw in draws:
-        complete = -(-draw.stop // batch_size) if draw.stop == total else draw.stop // batch_size
-        while number < complete:
-            yield _gather([*parts, _part(draw, number)])
-            number, parts = number + 1, []
-        if len((part := _part(draw, number)).sources):  # an empty one would keep the pool in memory
-            parts.append(part)
-
-
-def _part(draw: _Draw, number: int) -> _Draw:
-    first, last = np.searchsorted(draw.batches, [number, number + 1])
-    return draw._replace(sources=draw.sources[first:last], targets=draw.targets[first:last])
-
-
-def _gather(parts: list[_Draw]) -> PairBatch:
-    """The pairs of all `parts` as one batch."""
-    source_images, source_keypoints, sources = _taken([(part.pool, part.sources) for part in parts])
-    target_images, target_keypoints, targets = _taken([(part.pool, part.targets) for part in parts])
-    return PairBatch(source_images, target_images, source_keypoints, target_keypoints, sources, targets)
-
-
-def _taken(places: list[tuple[Pool, Ints]]) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    images, keypoints = [pool.images[rows] for pool, rows in places], [pool.keypoints[rows] for pool, rows in places]
-    names = tuple(pool.names[row] for pool, rows in places for row in rows.tolist())
-    return torch.from_numpy(_joined(images)), torch.from_numpy(_joined(keypoints)), names
-
-
-def _joined(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -40,8 +40,8 @@ SAMPLE_PAIRS = 8  # rows of the sample grids
 # What makes two runs the same run: these sections, the modules that this one rests on, the shards, the torch version.
 _SECTIONS = ("image", "model", "loss", "features", "train")
 _MODULES = (
-    "batches", "checkpoint", "config", "decoding", "features", "geometry", "images", "losses", "metrics", "networks", "order",
-    "pool", "prefetch", "progress", "samples", "shards", "skeleton", "stores", "stream", "training", "updates", "warp",
+    "batches", "checkpoint", "config", "decoding", "draws", "features", "geometry", "images", "losses", "metrics", "networks", "order",
+    "pool", "prefetch", "progress", "samples", "shards", "skeleton", "stored", "stores", "stream", "training", "updates", "warp",
 )  # fmt: skip
 
 

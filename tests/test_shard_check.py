@@ -7,9 +7,10 @@ import pytest
 from conftest import Prepared
 
 from pipeline.shard import verify_shards
-from pipeline.shard_check import check_shards
+from pipeline.shard_check import check_shards, format_faults
 from posegan.errors import PoseGANError
-from posegan.shards import Sample, ShardIndex
+from posegan.shards import ShardIndex
+from posegan.stored import Sample
 
 
 @pytest.fixture
@@ -110,3 +111,10 @@ def test_faults_are_printed_and_end_in_an_error(folder: Path, capsys: pytest.Cap
     with pytest.raises(PoseGANError, match="1 faults, named above; delete the folder"):
         verify_shards(folder)
     assert "test-000000.tar.gz: identity 1 " in capsys.readouterr().out
+
+
+def test_webdataset_reads_what_the_index_says_and_a_shard_of_other_samples_is_named(folder: Path) -> None:
+    assert format_faults(folder) == []
+    one, other = sorted(folder.rglob("*.tar.gz"))[:2]
+    one.write_bytes(other.read_bytes())
+    assert format_faults(folder) == [f"{one}: webdataset reads other samples than index.parquet says"]

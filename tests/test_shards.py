@@ -1,4 +1,3 @@
-import io
 import shutil
 import zipfile
 from pathlib import Path
@@ -11,7 +10,8 @@ from conftest import Prepared, prepare
 from pipeline.tables import read_keypoints
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
-from posegan.shards import CorruptSampleError, Sample, ShardIndex, read_checksums, read_npy
+from posegan.shards import CorruptSampleError, ShardIndex, read_checksums
+from posegan.stored import Sample
 
 
 @pytest.fixture
@@ -131,16 +131,3 @@ def test_what_is_no_list_of_checksums_is_refused(listing: bytes) -> None:
 
 def test_a_list_of_checksums_is_read() -> None:
     assert read_checksums(b"0" * 64 + b"  a b\n" + b"1" * 64 + b"  c/d\n", "here") == {"a b": "0" * 64, "c/d": "1" * 64}
-
-
-@pytest.mark.parametrize(("dtype", "shape"), [("<f4", (5, 18, 3)), ("<i4", (0, 2)), ("<i4", (7, 2))])
-def test_arrays_come_back_from_their_bytes(dtype: str, shape: tuple[int, ...]) -> None:
-    array = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    np.testing.assert_array_equal(read_npy(buffer.getvalue(), dtype, shape[1:]), array)
-    other = "<f8" if dtype == "<f4" else "<i8"
-    with pytest.raises(ValueError, match="expected an array"):
-        read_npy(buffer.getvalue(), other, shape[1:])
-    with pytest.raises(ValueError, match="expected an array"):
-        read_npy(b"not an array", dtype, shape[1:])

@@ -1,20 +1,18 @@
 """Inception features of sets of images, and the numbers that compare sets: FID, KID, Inception Score.
 
-Network and formulas are torch-fidelity's, which agree with the TensorFlow originals; this module gives it weights of known
-origin and adds statistics that are gathered batch by batch.
+The network and the formulas of KID and Inception Score are torch-fidelity's, which agree with the TensorFlow originals; this
+module gives it weights of known origin and adds statistics that are gathered batch by batch.
 
 Legend: N images, F = 2048 features, C = 1008 classes.
 """
 
 import io
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
@@ -71,6 +69,7 @@ class Moments:
         self.count = 0
         self.mean = np.zeros(features)
         self._scatter = np.zeros((features, features))  # sum of outer products of deviations
+        self._rows: list[npt.NDArray[np.float64]] = []  # as long as there are fewer than features
 
     def add(self, features: npt.NDArray[np.floating]) -> None:
         """Add a batch `(N, F)`."""
@@ -78,12 +77,12 @@ class Moments:
         if count == 0:
             return
         rows = features.astype(np.float64)
-        mean = rows.mean(axis=0)
-        rows -= mean
-        apart, total = mean - self.mean, self.count + count
-        self._scatter += rows.T @ rows + np.outer(apart, apart) * (self.count * count / total)
+        apart, total = rows.mean(axis=0) - self.mean, self.count + count
+        deviations = rows - rows.mean(axis=0)
+        self._scatter += deviations.T @ deviations + np.outer(apart, apart) * (self.count * count / total)
         self.mean += apart * (count / total)
         self.count = total
+        self._rows = [*self._rows, rows] if total <= len(self.mean) else []
 
     def covariance(self) -> npt.NDArray[np.float64]:
         """`(F, F)`, of the sample (divided by N - 1).
@@ -92,22 +91,32 @@ class Moments:
             ValueError: fewer than two rows.
         """
         if self.count < 2:
-            raise ValueError(f"features: a covariance needs at least 2 rows, got {self.count}")
+            raise ValueError(f"a covariance needs at least 2 images, got {self.count}")
         return self._scatter / (self.count - 1)
 
-
-class ImageSet(NamedTuple):
-    """What is kept of a set of images."""
-
-    features: Floats  # (N, F)
-    logits: Floats  # (N, C)
-    moments: Moments
+    def root(self) -> npt.NDArray[np.float64]:
+        """A matrix R `(r, F)` with R^T R = covariance, r being the smaller of N and F; errors as `covariance`."""
+        covariance = self.covariance()
+        if self._rows:
+            deviations: npt.NDArray[np.float64] = (np.concatenate(self._rows) - self.mean) / np.sqrt(self.count - 1)
+            return deviations
+        values, vectors = np.linalg.eigh(covariance)
+        result: npt.NDArray[np.float64] = np.sqrt(values.clip(0))[:, None] * vectors.T
+        return result
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:
-    """FID (Heusel et al., 2017): |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)); 0 for equal sets."""
-    statistics = [{"mu": moments.mean, "sigma": moments.covariance()} for moments in (first, second)]
-    return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+    """FID (Heusel et al., 2017): |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)); 0 for equal sets.
+
+    With C = R^T R the last trace is the sum of the singular values of R1 R2^T: a matrix no larger than the sets, and never the
+    complex root of one that is not symmetric.
+
+    Raises:
+        ValueError: fewer than two images in a set.
+    """
+    shared = np.linalg.svd(first.root() @ second.root().T, compute_uv=False).sum()
+    apart = first.mean - second.mean
+    return float(apart @ apart + np.trace(first.covariance()) + np.trace(second.covariance()) - 2 * shared)
 
 
 def kernel_distance(first: Floats, second: Floats, seed: int, subsets: int = KID_SUBSETS, subset_size: int = KID_SUBSET_SIZE) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from random_weights import as_weights, random_state
+from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 from torchmetrics.image.kid import poly_mmd
 
 from posegan.errors import PoseGANError
@@ -31,7 +32,11 @@ def test_streamed_moments_are_those_of_all_at_once() -> None:
     np.testing.assert_allclose(streamed.mean, rows.mean(axis=0, dtype=np.float64), rtol=1e-12)
     np.testing.assert_allclose(streamed.covariance(), np.cov(rows.astype(np.float64), rowvar=False), rtol=1e-10, atol=1e-12)
     assert frechet_distance(streamed, moments(rows)) == pytest.approx(0, abs=1e-6)
-    with pytest.raises(ValueError, match="at least 2 rows, got 1"):
+    np.testing.assert_allclose(streamed.root().T @ streamed.root(), streamed.covariance(), atol=1e-9)
+    few = moments(rows[:3], rows[3:6])
+    assert few.root().shape == (6, 8)
+    np.testing.assert_allclose(few.root().T @ few.root(), few.covariance(), atol=1e-9)
+    with pytest.raises(ValueError, match="at least 2 images, got 1"):
         moments(rows[:1]).covariance()
 
 
@@ -54,6 +59,14 @@ def test_fid_is_symmetric_and_not_negative() -> None:
     first, second = moments(features(0)), moments(features(1) * 2)
     assert frechet_distance(first, second) == pytest.approx(frechet_distance(second, first), rel=1e-8)
     assert frechet_distance(first, second) > 0
+
+
+@pytest.mark.parametrize("count", [5, 60])  # fewer images than features, and more
+def test_fid_agrees_with_torch_fidelity(count: int) -> None:
+    sets = moments(features(0, count)), moments(features(1, count) * 1.5 + 0.2)
+    statistics = [{"mu": each.mean, "sigma": each.covariance()} for each in sets]
+    expected = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    assert frechet_distance(*sets) == pytest.approx(expected, rel=1e-6)
 
 
 def test_kid_agrees_with_torchmetrics_and_grows_with_distance() -> None:

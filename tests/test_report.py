@@ -47,8 +47,8 @@ def test_pairs_stand_under_what_they_are_an_example_of(evaluation: Evaluation, l
     parts = re.split(r"<h3>|<summary>", page.split("<h2>Where")[0])[1:]
     strips = {part.split("<")[0].split(":")[0]: re.findall(r"<figcaption>(.*?)</figcaption>", part, re.DOTALL) for part in parts}
     shown = {name: [re.sub(r"\n.*\n", " ", re.split(r";", line)[0]) for line in lines] for name, lines in strips.items()}
-    assert shown["By SSIM"] == ["best SSIM 0.510, DS 0.100", "worst SSIM 0.100, DS 0.900"]
-    assert shown["By DS"] == ["best SSIM 0.100, DS 0.900", "worst SSIM 0.510, DS 0.100"]
+    assert shown["By SSIM"] == ["best: 0.510 SSIM 0.510, DS 0.100", "worst: 0.100 SSIM 0.100, DS 0.900"]
+    assert shown["By DS"] == ["best: 0.900 SSIM 0.100, DS 0.900", "worst: 0.100 SSIM 0.510, DS 0.100"]
     assert len(shown["Drawn at random"]) == 2
     assert all(line.startswith("front to back") for line in shown["By view"])
     assert len(shown["By view"]) == 2

@@ -7,7 +7,7 @@ BASE := $(shell python3 -c 'import sys; print(sys.base_prefix)')/bin/python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check report exp-show ablation pose-model clean
+.PHONY: help repro test check docs report exp-show ablation pose-model clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,10 @@ check: .venv/ready  ## Check format, lint and types; warnings are errors
 	ruff format --check .
 	ruff check .
 	mypy
+
+docs: .venv/ready  ## Build the documentation into docs/_build/html; warnings are errors
+	$(PYTHON) -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "Documentation: docs/_build/html/index.html"
 
 report: .venv/ready  ## Open the report of the last evaluation
 	$(PYTHON) -m webbrowser -t file://$(CURDIR)/reports/evaluation/index.html

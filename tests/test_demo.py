@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+from hostile import pictures
 from test_transfer_command import huge_png
 from tiny_run import ROOT
 from use_fixtures import drawn_person, write_model
@@ -220,3 +221,13 @@ def test_the_command_serves_until_ctrl_c(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert rest == "demo: ended\n"
     assert errors == ""
+
+
+@pytest.mark.parametrize("name", sorted(pictures()))
+def test_hostile_pictures_are_answered(studio: Studio, name: str) -> None:
+    picture = pictures()[name]
+    if picture.fate == "used":
+        assert len(studio.find(picture.data)["keypoints"]) == 18
+    else:
+        with pytest.raises(PoseGANError):
+            studio.find(picture.data)

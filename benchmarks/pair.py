@@ -67,7 +67,7 @@ def make_keypoints(path: Path, annotations: Path, scale: int) -> int:
 
 
 def published(annotations: Path) -> tuple[np.ndarray, list[str], np.ndarray]:
-    from pipeline.formats.keypoint_csv import read_keypoint_csv
+    from posegan.formats.keypoint_csv import read_keypoint_csv
 
     people = read_keypoint_csv(annotations)
     names = [person.image for person in people]

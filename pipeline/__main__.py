@@ -1,4 +1,4 @@
-"""`python -m pipeline`: the stages in the order in which they run, and the exchange with other programs, each a subcommand.
+"""`python -m pipeline`: the stages in the order in which they run, and what goes around them, each a subcommand.
 
 A command's module is imported only when it runs, so that `python -m pipeline shard` never loads the
 training code or the pose detector.
@@ -21,32 +21,49 @@ STAGES = {
     "train": "Train the generator and the discriminator; resumes where it was stopped.",
     "evaluate": "Judge the generator on held-out pairs and write the report.",
 }
+PAGES = {
+    "inspect": "Show a table of keypoints as a page, or compare two.",
+    "compare": "Show two evaluations side by side as a page.",
+}
 EXCHANGE = {
     "import-keypoints": "Turn annotations from elsewhere (CSV, COCO, OpenPose) into a table of keypoints.",
     "export-keypoints": "Write a table of keypoints as CSV, COCO or OpenPose.",
     "export-pairs": "Write the pairs of a split as a CSV.",
     "published-pairs": "Make the field's 12,000 test pairs of Market-1501 from the published annotations.",
 }
+USES = {
+    "augment": "Draw the train images in other poses, as a Market-1501 folder for re-identification.",
+}
+EXPERIMENTS = {
+    "ablation": "Train every recipe with the same budget and compare them in a table.",
+}
+SECTIONS = {
+    "Stages, in order": STAGES,
+    "Pages to look at": PAGES,
+    "Keypoints and pairs, to and from other programs": EXCHANGE,
+    "With a trained model": USES,
+    "Experiments": EXPERIMENTS,
+}
 
 
 class StageGroup(ProgramGroup):
-    """The stages and the exchange, imported on demand."""
+    """The stages and the commands around them, imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The stages in the order in which they run, then the exchange."""
-        return [*STAGES, *EXCHANGE]
+        """The stages in the order in which they run, then the rest."""
+        return [name for commands in SECTIONS.values() for name in commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A stage's command from the module of its name, any other from `pipeline.exchange`."""
+        """A command from the module of its name, those of the exchange from `pipeline.exchange`."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = cmd_name if cmd_name in STAGES else "exchange"
+        module = "exchange" if cmd_name in EXCHANGE else cmd_name
         command: click.Command = getattr(importlib.import_module(f"pipeline.{module}"), cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        for heading, commands in (("Stages, in order", STAGES), ("Keypoints and pairs, to and from other programs", EXCHANGE)):
+        for heading, commands in SECTIONS.items():
             with formatter.section(heading):
                 formatter.write_dl(list(commands.items()))
 

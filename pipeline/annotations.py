@@ -6,15 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.formats.annotation import Annotation, nobody
-from pipeline.formats.coco import read_coco
-from pipeline.formats.keypoint_csv import read_keypoint_csv
-from pipeline.formats.openpose import read_openpose
 from pipeline.market1501 import FOLDERS
 from pipeline.tables import Keypoints, read_keypoints
 from posegan.errors import PoseGANError
-
-FORMATS = ("table", "csv", "coco", "openpose")
+from posegan.formats.annotation import Annotation, nobody
+from posegan.formats.detect import detect_format, read_foreign
 
 
 class Matched(NamedTuple):
@@ -33,21 +29,7 @@ def read_annotations(path: Path, form: str = "") -> list[Annotation]:
     form = form or detect_format(path)
     if form == "table":
         return table_annotations(read_keypoints(path))
-    return {"csv": read_keypoint_csv, "coco": read_coco, "openpose": read_openpose}[form](path)
-
-
-def detect_format(path: Path) -> str:
-    """The format of a file or folder: OpenPose is a folder, a table starts with Parquet's mark, JSON with a bracket."""
-    if path.is_dir():
-        return "openpose"
-    try:
-        with path.open("rb") as file:
-            start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
-    except OSError as error:
-        raise PoseGANError(f"{path}: no file or folder of keypoints ({error.strerror}); check the path") from None
-    if start.startswith(b"PAR1"):
-        return "table"
-    return "coco" if start.startswith((b"{", b"[")) else "csv"
+    return read_foreign(path, form)
 
 
 def table_annotations(keypoints: Keypoints) -> list[Annotation]:

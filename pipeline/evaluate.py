@@ -18,21 +18,23 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pipeline.album import AlbumMaker
 from pipeline.foreign import ForeignImages
-from pipeline.formats.pair_csv import read_pair_csv
 from pipeline.judge import Judge
 from pipeline.metric_networks import Networks, open_networks
 from pipeline.pose_weights import with_local_weights
 from pipeline.report import Evaluation, write_report
 from pipeline.scores import METRICS, flat_metrics, summarise
+from pipeline.stopwatch import Stopwatch
+from posegan.batches import PairBatch
 from posegan.checkpoint import GeneratorCard, load_generator, read_generator_card
 from posegan.config import EvaluateConfig, Params, load_params
-from posegan.data import PairBatch
+from posegan.detection import Detector
 from posegan.device import choose_device, keep_freed_memory
 from posegan.errors import PoseGANError
 from posegan.estimator import PoseEstimator
 from posegan.files import atomic_path, write_atomically
-from posegan.inference import Detector
+from posegan.formats.pair_csv import read_pair_csv
 from posegan.named_stream import NamedStream
 from posegan.samples import generate, on_device, pictures
 from posegan.shards import ShardIndex
@@ -46,7 +48,7 @@ Stream = ListedStream | NamedStream
 class Places(NamedTuple):
     """Where the evaluation reads."""
 
-    shards: Path
+    shards: Path | str
     weights: Path
     downloads: Path
     state: Path | None = None
@@ -62,7 +64,9 @@ class Subject(NamedTuple):
 
 @click.command()
 @click.option("--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help="Parameters.")
-@click.option("--shards", type=FILE, default=Path("data/shards"), show_default=True, help="Folder of the shard stage.")
+@click.option(
+    "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
+)
 @click.option("--model", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator of the train stage.")
 @click.option("--images", type=FILE, help="Judge the images of this folder, of whatever origin, instead of the generator's.")
 @click.option("--pairs", type=FILE, help="Which pairs, a CSV from,to.  [default: those of evaluate.pairs and evaluate.seed]")
@@ -74,7 +78,7 @@ class Subject(NamedTuple):
 @click.option("--downloads", type=FILE, default=Path("data/downloads"), show_default=True, help="For weights that are fetched.")
 def evaluate(
     params_path: Path,
-    shards: Path,
+    shards: str,
     model: Path,
     images: Path | None,
     pairs: Path | None,
@@ -100,19 +104,21 @@ def evaluate(
     stream = open_stream(params, shards, listed)
     subject = foreign_images(params, stream, images, listed) if images else own_images(params, stream, model, save_images)
     detector = PoseEstimator(with_local_weights(params.pose, downloads))
-    evaluation, speeds = judge(params, subject, detector, places)
+    evaluation, watch = judge(params, subject, detector, places)
     default = Path("reports/judged") / images.resolve().name if images else Path("reports/evaluation")
     report = report or default
     metrics_path = metrics_path or (report.with_suffix(".json") if images else Path("metrics.json"))
-    write_report(report, evaluation, live)
+    with watch.part("report"):
+        write_report(report, evaluation, live)
+    watch.write(report.with_name(f"{report.name}.times.json"))
     numbers = flat_metrics(evaluation.scores, len(evaluation.table))
     write_atomically(metrics_path, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
     click.echo(summary_table(evaluation))
-    click.echo(f"evaluate: where the time went: {speeds}")
+    click.echo(f"evaluate: where the time went: {watch}")
     click.echo(f"evaluate: {len(evaluation.table):,} pairs in {time.monotonic() - started:.1f} s; report in {report / 'index.html'}")
 
 
-def open_stream(params: Params, shards: Path, listed: list[tuple[str, str]] | None) -> Stream:
+def open_stream(params: Params, shards: Path | str, listed: list[tuple[str, str]] | None) -> Stream:
     """The listed pairs, or else the fixed seeded list of the test split.
 
     Raises:
@@ -167,27 +173,30 @@ def foreign_images(params: Params, stream: Stream, folder: Path, listed: list[tu
     return Subject(batches(), stream, None)
 
 
-def judge(params: Params, subject: Subject, detector: Detector, places: Places) -> tuple[Evaluation, str]:
-    """Score everything; also gives where the time went, for people.
+def judge(params: Params, subject: Subject, detector: Detector, places: Places) -> tuple[Evaluation, Stopwatch]:
+    """Score everything; also gives where the time went.
 
     Raises:
         PoseGANError: weights that params name are missing or damaged, or the subject's own errors.
     """
     config, stream = params.evaluate, subject.stream
     networks = open_networks(config, places.weights, places.downloads, choose_device(config.device))
-    scorer = Judge(detector, networks, config, len(stream), _feature_file(places, networks, config))
+    order = stream.order if isinstance(stream, NamedStream) else None
+    scorer, album = Judge(detector, networks, config, _feature_file(places, networks, config)), AlbumMaker(order)
     batches = tqdm(subject.batches, "evaluate", math.ceil(len(stream) / config.batch_size), unit="batch", mininterval=0.5, disable=None)
     started = time.perf_counter()
     for batch, generated, files in batches:
         scorer.watch.add("read and generate", time.perf_counter() - started, len(generated))
         scorer.add(batch, generated, files)
+        with scorer.watch.part("pictures", len(generated)):
+            album.add(batch, generated)
         started = time.perf_counter()
-    table = scorer.table(stream.order if isinstance(stream, NamedStream) else None)
+    table = scorer.table(order)
     sets, reasons = scorer.sets()
     with scorer.watch.part("intervals"):
         scores = summarise(table, sets, networks.reasons | reasons, config.bootstrap, config.seed)
-    evaluation = Evaluation(table, scores.values, scorer.showcase(), subject.card, params, scores, tuple(networks.descriptions.items()))
-    return evaluation, str(scorer.watch)
+    weights = tuple(networks.descriptions.items())
+    return Evaluation(table, scores.values, album.finish(), subject.card, params, scores, weights), scorer.watch
 
 
 def summary_table(evaluation: Evaluation) -> str:

@@ -7,12 +7,7 @@ import click
 import pyarrow as pa
 from pyarrow import compute
 
-from pipeline.annotations import FORMATS, meant_name, read_annotations, shown, table_annotations
-from pipeline.formats.annotation import Annotation
-from pipeline.formats.coco import write_coco
-from pipeline.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
-from pipeline.formats.openpose import write_openpose
-from pipeline.formats.pair_csv import write_pair_csv
+from pipeline.annotations import meant_name, read_annotations, shown, table_annotations
 from pipeline.market1501 import FOLDERS, image_members, open_archive, parse_name
 from pipeline.pose import read_people, write_keypoints
 from pipeline.pose_rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table
@@ -20,6 +15,12 @@ from pipeline.published_pairs import market_test_pairs
 from pipeline.tables import Keypoints, read_keypoints, read_pairs
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path
+from posegan.formats.annotation import Annotation
+from posegan.formats.coco import write_coco
+from posegan.formats.detect import FORMATS
+from posegan.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
+from posegan.formats.openpose import write_openpose
+from posegan.formats.pair_csv import write_pair_csv
 
 ALL = "all"
 

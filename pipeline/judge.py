@@ -16,20 +16,18 @@ from torch import Tensor
 from pipeline.image_sets import new_set, set_metrics
 from pipeline.market1501 import parse_name
 from pipeline.metric_networks import Networks
-from pipeline.report import Showcase
 from pipeline.scores import METHODS
-from pipeline.showcase import RowKeeper
 from pipeline.stopwatch import Stopwatch
 from pipeline.tables import KEYPOINT_COLUMNS
 from posegan import metrics
+from posegan.batches import PairBatch
 from posegan.config import EvaluateConfig
 from posegan.content_cache import ContentCache
-from posegan.data import PairBatch
-from posegan.inference import Detector
+from posegan.detection import Detector
 from posegan.keypoint_metrics import pck, pckh, pckh_paper, person_heights
 from posegan.pose_masks import masked, pose_masks
 from posegan.reid import identity_consistency
-from posegan.samples import comparison_rows, pictures
+from posegan.samples import pictures
 from posegan.skeleton import JOINT_COUNT
 
 Floats = npt.NDArray[np.float32]
@@ -40,7 +38,7 @@ _DIGITS = 6  # of scores in the table: the last bits depend on which images a ne
 
 
 class Judge:
-    """Scores batches of generated images, and keeps the rows of the grids.
+    """Scores batches of generated images.
 
     What belongs to an image alone (detected pose, features) is computed once for each distinct source or target image.
 
@@ -48,15 +46,13 @@ class Judge:
         detector: finds the poses.
         networks: those at hand.
         config: of the evaluation.
-        pairs: how many will come.
         features: a file that keeps Inception's features of the real images for the next run; None keeps none.
     """
 
-    def __init__(self, detector: Detector, networks: Networks, config: EvaluateConfig, pairs: int, features: Path | None = None) -> None:
+    def __init__(self, detector: Detector, networks: Networks, config: EvaluateConfig, features: Path | None = None) -> None:
         self.watch = Stopwatch()
         self._networks, self._config = networks, config
         self._frames: list[pd.DataFrame] = []
-        self._keeper = RowKeeper(pairs, config.grid_rows, config.seed)
         self._detect = _Detections(detector)
         self._poses = ContentCache(self._detect)
         self._sets = {method: new_set() for method in METHODS} if networks.inception else {}
@@ -84,10 +80,7 @@ class Judge:
         for side, joints in (("source", batch.source_keypoints), ("target", batch.target_keypoints)):
             columns |= _pose_columns(f"{side}_pose", joints.cpu().numpy())
         columns |= _pose_columns("generated_found_pose", self._last_poses)
-        frame = pd.DataFrame(columns)
-        self._frames.append(frame)
-        with self.watch.part("grids"):
-            self._keeper.add(comparison_rows(batch, generated), frame["generated_ssim"].tolist())
+        self._frames.append(pd.DataFrame(columns))
 
     def table(self, order: npt.NDArray[np.int64] | None = None) -> pd.DataFrame:
         """One row a pair: names, identity, file, `<method>_<metric>`, poses; in the list's `order`, where it is another."""
@@ -112,10 +105,6 @@ class Judge:
             return {}, {}
         with self.watch.part("FID, KID, IS"):
             return set_metrics(self._sets, self._config.seed)
-
-    def showcase(self) -> Showcase:
-        """The rows kept so far."""
-        return Showcase(*self._keeper.kept())
 
     def _similarity(self, images: Tensor, targets: Tensor, masks: Tensor, same: bool) -> Columns:
         networks, count = self._networks, len(images)

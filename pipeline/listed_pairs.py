@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from pipeline.formats.pair_csv import ListedPair
 from pipeline.market1501 import JUNK
 from pipeline.pair_rules import KEPT, REASONS, Ints
 from pipeline.tables import PAIRS_SCHEMA, Keypoints
 from posegan.errors import PoseGANError
+from posegan.formats.pair_csv import ListedPair
 
 ABSENT = "absent"  # why a pair is lost, beside the images' REASONS
 

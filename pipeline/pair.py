@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from pipeline.formats.pair_csv import ListedPair, read_pair_csv
 from pipeline.listed_pairs import ABSENT, listed_rows, listed_table
 from pipeline.pair_rules import (
     KEPT,
@@ -38,6 +37,7 @@ from pipeline.pair_rules import (
 from pipeline.tables import PAIRS_SCHEMA, Keypoints, read_keypoints, write_blocks
 from posegan.config import PairConfig, load_params
 from posegan.errors import PoseGANError
+from posegan.formats.pair_csv import ListedPair, read_pair_csv
 
 BLOCK_PAIRS = 131_072
 SPLITS = ("train", "val", "test")

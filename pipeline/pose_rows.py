@@ -12,11 +12,11 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.annotations import shown
-from pipeline.formats.annotation import Annotation, Keypoints
 from pipeline.market1501 import ImageName, image_members, parse_name, read_member
 from pipeline.tables import KEYPOINTS_SCHEMA, joint_columns
 from posegan.errors import PoseGANError
 from posegan.estimator import PersonPose
+from posegan.formats.annotation import Annotation, Keypoints
 from posegan.images import decode_image
 from posegan.skeleton import JOINT_COUNT
 

@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from pipeline.formats.annotation import Annotation
 from pipeline.market1501 import DISTRACTOR, JUNK, parse_name
 from posegan.errors import PoseGANError
+from posegan.formats.annotation import Annotation
 from posegan.skeleton import TORSO
 
 PAIRS, SEED = 12_000, 0

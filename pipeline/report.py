@@ -1,69 +1,40 @@
-"""The report of an evaluation: one HTML page that opens offline, a grid, and tables.
+"""The report of an evaluation: one HTML page that opens offline, tables, and the pictures behind them.
 
 Nothing here depends on the time of day: equal evaluations give equal bytes.
 """
 
 import csv
+import json
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.page import data_uri, render_page, shown
+from pipeline.album import Pictures
+from pipeline.charts import curve, histogram
+from pipeline.page import Chart, Section, render_page, shown
+from pipeline.pair_gallery import STRIP, galleries, strip_maker
+from pipeline.pair_rules import Ints
+from pipeline.pair_scores import METHODS, METRICS, READINGS, pair_scores
 from pipeline.scores import Summary
+from pipeline.slices import Column, pose_change, slice_table, steps, turns
 from posegan.checkpoint import GeneratorCard
 from posegan.config import Params
 from posegan.files import atomic_path
 from posegan.images import image_grid
 from posegan.samples import GRID_HEADER, Picture
 
-# Name, heading, decimals, and which way is better; docs/metrics.md defines them.
-METRICS = (
-    ("ssim", "SSIM", 3, "higher"),
-    ("mask_ssim", "mask-SSIM", 3, "higher"),
-    ("l1", "L1 (0..1)", 4, "lower"),
-    ("psnr", "PSNR (dB)", 2, "higher"),
-    ("lpips", "LPIPS (AlexNet)", 3, "lower"),
-    ("mask_lpips", "mask-LPIPS", 3, "lower"),
-    ("lpips_vgg", "LPIPS (VGG-16)", 3, "lower"),
-    ("fid", "FID", 2, "lower"),
-    ("kid", "KID", 4, "lower"),
-    ("is", "IS", 3, "higher"),
-    ("mask_is", "mask-IS", 3, "higher"),
-    ("ds", "DS", 3, "higher"),
-    ("found", "person found", 3, "higher"),
-    ("pck", "PCK", 3, "higher"),
-    ("pckh", "PCKh", 3, "higher"),
-    ("identity_similarity", "identity, similarity", 3, "higher"),
-    ("identity_consistency", "identity, consistency", 3, "higher"),
-    ("ssim_paper", "SSIM, paper's", 3, "higher"),
-    ("mask_ssim_paper", "mask-SSIM, paper's", 3, "higher"),
-    ("l1_paper", "L1, paper's (0..2)", 4, "lower"),
-    ("is_paper", "IS, paper's", 3, "higher"),
-    ("mask_is_paper", "mask-IS, paper's", 3, "higher"),
-    ("pckh_paper", "PCKh, PATN's", 3, "higher"),
-)
-METHODS = {"generated": "generated", "copy_source": "source image copied (floor)", "real_target": "real image (ceiling)"}
 _PACKAGES = ("torch", "torchvision", "torchmetrics", "torch-fidelity", "ultralytics-opencv-headless", "numpy", "pillow")
 _BINS = np.linspace(0, 1, 41)
-_CURVE_WIDTH, _CURVE_HEIGHT = 320, 120  # units of the SVG's view box
-
-Rows = Sequence[Sequence[Picture]]
-
-
-class Showcase(NamedTuple):
-    """Rows of pictures (source, target pose, generated, real): drawn at random, and the extremes by SSIM."""
-
-    random: Rows
-    best: Rows
-    worst: Rows
+FACTS, PAIRS, PICTURES = "facts.json", "pairs.parquet", "pictures.zip"
 
 
 class Evaluation(NamedTuple):
@@ -71,62 +42,85 @@ class Evaluation(NamedTuple):
 
     table: pd.DataFrame  # a row a pair
     summary: dict[str, dict[str, float]]  # method -> metric -> value
-    showcase: Showcase
+    pictures: Pictures  # in the order of the table
     card: GeneratorCard | None  # None where the images are another program's
     params: Params
     scores: Summary = Summary({}, {}, {})  # the summary with its intervals, and why numbers are missing
     weights: tuple[tuple[str, str], ...] = ()  # the metrics' networks and their files
 
 
-class Curve(NamedTuple):
-    """One logged number over the steps, as a line in an SVG of `_CURVE_WIDTH` x `_CURVE_HEIGHT`."""
-
-    name: str
-    points: str
-    first: str
-    last: str
-    lowest: str
-    highest: str
-    steps: int
-
-
 def write_report(folder: Path, evaluation: Evaluation, live: Path) -> None:
-    """Write index.html, grid.png, pairs.parquet and ssim.csv into `folder`, all or nothing.
+    """Write index.html, grid.png, pairs.parquet, pictures.zip, facts.json and ssim.csv into `folder`, all or nothing.
 
     `live` holds DVCLive's logs; without them the page says that there are no curves.
     """
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        grid = image_grid(evaluation.showcase.random, GRID_HEADER)
-        grid.save(temporary / "grid.png")
-        pq.write_table(pa.Table.from_pandas(evaluation.table, preserve_index=False), temporary / "pairs.parquet", compression="zstd")
+        rows = [_row(evaluation, int(number)) for number in random_pairs(evaluation)]
+        image_grid(rows, GRID_HEADER).save(temporary / "grid.png")
+        pq.write_table(pa.Table.from_pandas(evaluation.table, preserve_index=False), temporary / PAIRS, compression="zstd")
         ssim_histogram(evaluation.table).to_csv(temporary / "ssim.csv", index=False, lineterminator="\n")
+        evaluation.pictures.save(temporary / PICTURES)
+        told = {"facts": dict(facts(evaluation)), "summary": _finite(evaluation.summary)}
+        (temporary / FACTS).write_text(json.dumps(told, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         (temporary / "index.html").write_text(render(evaluation, read_curves(live)), encoding="utf-8")
 
 
-def render(evaluation: Evaluation, curves: Sequence[Curve]) -> str:
-    """The page: images are data URIs, curves inline SVG, no script, no address."""
+def render(evaluation: Evaluation, curves: list[Chart]) -> str:
+    """The page: images are data URIs, charts inline SVG, no script, no address."""
     values = {
         "title": "PoseGAN evaluation",
         "pairs": len(evaluation.table),
         "identities": evaluation.table["source"].str.split("/").str[-1].str.split("_").str[0].nunique(),
         "methods": list(METHODS.values()),
         "metrics": [
-            (
-                heading,
-                "↑" if better == "higher" else "↓",
-                [shown(evaluation.summary[method].get(name, math.nan), places) for method in METHODS],
-            )
+            (heading, "↑" if better == "higher" else "↓", [_value(evaluation, method, name, places) for method in METHODS])
             for name, heading, places, better in METRICS
         ],
         "reasons": _grouped(evaluation.scores.reasons),
-        "grids": [(title, data_uri(image_grid(rows, GRID_HEADER))) for title, rows in _grids(evaluation.showcase)],
-        "curves": curves,
-        "curve_size": (_CURVE_WIDTH, _CURVE_HEIGHT),
+        "sections": [*pair_sections(evaluation), training_section(curves)],
         "facts": facts(evaluation),
         "threshold": evaluation.params.evaluate.pck_threshold,
     }
     return render_page("report.html.jinja", values)
+
+
+def pair_sections(evaluation: Evaluation) -> list[Section]:
+    """How the scores spread, on which pairs they are good, and pictures of pairs of every kind."""
+    table, pictures = evaluation.table, evaluation.pictures
+    change = pose_change(pictures.poses)
+    columns, charts = [], []
+    for name, heading, places, _ in METRICS:
+        ours, floor = (pair_scores(table, method, name) for method in ("generated", "copy_source"))
+        if ours is None or name in READINGS or np.isnan(ours).all():
+            continue
+        columns.append(Column(heading, places, ours))
+        both = ours if floor is None else np.concatenate([ours, floor])
+        if name != "found" and np.isfinite(both).any():
+            charts.append(Chart(f"Pairs by {heading}", histogram(ours, _edges(both[np.isfinite(both)]), floor)))
+    if (floor := pair_scores(table, "copy_source", "ssim")) is not None:
+        columns.append(Column("SSIM of the floor", 3, floor))
+    slices = [
+        slice_table("By pose difference (mean distance of the common joints, centres laid on each other)", steps(change), columns),
+        slice_table("By the side that the camera sees (left, right: where the person faces in the image)", turns(change), columns),
+    ]
+    strips = galleries(table, change, strip_maker(table, pictures, change), random_pairs(evaluation), evaluation.params.evaluate.grid_rows)
+    return [
+        Section("Pairs", [f"Each strip: {STRIP}."], galleries=strips),
+        Section("Where it does well", ["Means of what was generated."], tables=slices),
+        Section("Distributions", ["Columns: generated. Line: the source image copied."], charts=charts),
+    ]
+
+
+def training_section(curves: list[Chart]) -> Section:
+    """The curves of the training logs, or that there are none."""
+    return Section("Training", [] if curves else ["No training logs were found, so there are no curves."], charts=curves)
+
+
+def random_pairs(evaluation: Evaluation) -> Ints:
+    """The rows of the pairs that the grid shows, drawn with `evaluate.seed`."""
+    config, pairs = evaluation.params.evaluate, len(evaluation.table)
+    return np.random.default_rng(config.seed).choice(pairs, min(config.grid_rows, pairs), replace=False)
 
 
 def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -162,7 +156,7 @@ def ssim_histogram(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"ssim": ((_BINS[:-1] + _BINS[1:]) / 2).round(4), **counts})
 
 
-def read_curves(live: Path) -> list[Curve]:
+def read_curves(live: Path) -> list[Chart]:
     """DVCLive's numbers, one curve for each with at least two points, in the order of their names."""
     curves = []
     for path in sorted((live / "plots" / "metrics").glob("*.tsv")):
@@ -170,20 +164,31 @@ def read_curves(live: Path) -> list[Curve]:
             rows = list(csv.DictReader(handle, delimiter="\t"))
         steps, values = [int(row["step"]) for row in rows], [float(row[path.stem]) for row in rows]
         if len(rows) > 1:
-            curves.append(curve(path.stem, steps, values))
+            caption = f"{path.stem}: {values[0]:.4g} to {values[-1]:.4g} ({min(values):.4g} .. {max(values):.4g}, {steps[-1]:,} steps)"
+            curves.append(Chart(caption, curve(steps, values)))
     return curves
 
 
-def curve(name: str, steps: Sequence[int], values: Sequence[float]) -> Curve:
-    """Scale a series into the view box: step 0 at the left edge, the lowest value at the bottom."""
-    lowest, highest = min(values), max(values)
-    span = (highest - lowest) or 1.0
-    places = zip(
-        (step / steps[-1] * _CURVE_WIDTH for step in steps), ((highest - value) / span * _CURVE_HEIGHT for value in values), strict=True
-    )
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    return Curve(name, points, f"{values[0]:.4g}", f"{values[-1]:.4g}", f"{lowest:.4g}", f"{highest:.4g}", steps[-1])
+def _value(evaluation: Evaluation, method: str, name: str, places: int) -> tuple[str, str]:
+    """A number of the table, and its 95 % interval where one is known."""
+    low, high = evaluation.scores.intervals.get(method, {}).get(name, (math.nan, math.nan))
+    interval = f"{shown(low, places)} .. {shown(high, places)}" if math.isfinite(low) and method != "real_target" else ""
+    return shown(evaluation.summary[method].get(name, math.nan), places), interval
 
 
-def _grids(showcase: Showcase) -> list[tuple[str, Rows]]:
-    return [("Drawn at random", showcase.random), ("Best by SSIM", showcase.best), ("Worst by SSIM, worst first", showcase.worst)]
+def _row(evaluation: Evaluation, number: int) -> tuple[Picture, ...]:
+    pair = evaluation.table.iloc[number]
+    return evaluation.pictures.row(number, pair["source"], pair["target"])
+
+
+def _edges(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Forty columns from the lowest to the highest value; scores within 0 .. 1 keep those ends."""
+    low, high = float(values.min()), float(values.max())
+    if low >= 0 and high <= 1 and high > 0.5:
+        low, high = 0.0, 1.0
+    return np.linspace(low, high if high > low else low + 1, 41)
+
+
+def _finite(summary: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """The summary as JSON can hold it: what is not finite is null."""
+    return {method: {name: value if math.isfinite(value) else None for name, value in values.items()} for method, values in summary.items()}

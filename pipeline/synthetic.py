@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from pipeline.drawing.body import Build, draw_build, draw_posture
 from pipeline.drawing.figure import FOREGROUND, Placement, extent, joint_visibility, paint_figure, place_figure
 from pipeline.drawing.scene import Camera, backdrop, draw_camera, expose, occlude
 from pipeline.drawing.wardrobe import Outfit, draw_outfit
 from pipeline.processes import all_cores
+from posegan.body import Build, draw_build, draw_posture
 from posegan.config import SampleConfig
 from posegan.skeleton import JOINTS
 

@@ -5,7 +5,7 @@ the schema's metadata; `pandas.read_parquet` reads each into plain columns.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,11 +52,20 @@ INDEX_SCHEMA = pa.schema(
         pa.field("shard", pa.string(), nullable=False),
         pa.field("key", pa.string(), nullable=False),
         pa.field("identity", pa.int32(), nullable=False),
-        *(pa.field(name, pa.int64(), nullable=False) for name in ("offset", "size", "images", "pairs")),
+        *(pa.field(name, pa.int64(), nullable=False) for name in ("offset", "size", "unpacked", "images", "pairs")),
+        pa.field("sha256", pa.string(), nullable=False),
         pa.field("shard_sha256", pa.string(), nullable=False),
         pa.field("shard_bytes", pa.int64(), nullable=False),
     ],
-    metadata={"offset, size": "bytes of the whole sample (all its members) in the tar", "shard": "path beside index.parquet"},
+    metadata={
+        "shard": "path beside index.parquet",
+        "offset, size, sha256": "of the sample's bytes in the shard: raw deflate, flushed at its end, which inflates to ...",
+        "unpacked": "... so many bytes of tar: json, keypoints.npy, pairs.npy, 000.jpg, 001.jpg, ...",
+    },
+)
+ORDER_SCHEMA = pa.schema(
+    [pa.field("sample", pa.int32(), nullable=False), pa.field("pair", pa.int32(), nullable=False)],
+    metadata={"sample": "row among those of the split in index.parquet", "pair": "row of the sample's pairs.npy"},
 )
 
 
@@ -104,10 +113,24 @@ def read_keypoints(path: Path) -> Keypoints:
     return Keypoints(pa.Table.from_batches(others, schema), joints.reshape(-1, JOINT_COUNT, 3))
 
 
-def read_pairs(path: Path) -> pa.Table:
-    """Read pairs.parquet; errors as `read_keypoints`."""
+def read_pairs(path: Path, row_groups: int = 0) -> pa.Table:
+    """Read pairs.parquet, or only so many of its row groups, evenly spaced (0: all); errors as `read_keypoints`."""
     with _open(path, PAIRS_SCHEMA, "pair") as file:
-        return file.read()
+        if row_groups == 0:
+            return file.read()
+        spaced = np.linspace(0, file.num_row_groups - 1, min(row_groups, file.num_row_groups))
+        return file.read_row_groups(spaced.round().astype(int).tolist())
+
+
+def pair_batches(path: Path) -> tuple[int, Iterator[pa.RecordBatch]]:
+    """How many pairs pairs.parquet has, and the pairs, some hundred thousand at a time; errors as `read_keypoints`."""
+    file = _open(path, PAIRS_SCHEMA, "pair")
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with file:
+            yield from file.iter_batches(131_072)
+
+    return file.metadata.num_rows, batches()
 
 
 def read_counts(table: pa.Table) -> dict[str, int]:

@@ -1,20 +1,43 @@
-"""`posegan`: the command line for people who have a trained generator."""
+"""`posegan`: the command line for people who have a trained generator.
 
-import io
+A command's module is imported only when it runs, so that --help answers at once.
+"""
+
+import importlib
 import logging
+import signal
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import click
-import PIL.Image
 
 from posegan.cli import ProgramGroup
-from posegan.config import load_params
-from posegan.errors import PoseGANError
-from posegan.files import write_atomically
 
-FILE = click.Path(path_type=Path)
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+COMMANDS = {
+    "transfer": "Draw a person, or a folder of them, in another pose.",
+    "animate": "Draw a person moving: a walk, a list of poses, a folder of pictures, a video.",
+    "demo": "Serve a page: pick a person, pick or bend a pose, see the drawing.",
+    "export": "Write the generator as ONNX, or as a folder for a model hub.",
+}
+
+
+class LateGroup(ProgramGroup):
+    """The commands, imported on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command from the module of its name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"posegan.commands.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 def _version() -> str:
@@ -24,56 +47,16 @@ def _version() -> str:
         return "not installed"
 
 
-@click.group(cls=ProgramGroup, name="posegan")
+@click.group(cls=LateGroup, name="posegan")
 @click.version_option(_version(), prog_name="posegan")
 def cli() -> None:
     """Draw a person in another person's pose."""
 
 
-@cli.command()
-@click.argument("source", type=FILE)
-@click.option("--pose", required=True, type=FILE, help="Image of somebody in the pose to take.")
-@click.option("--out", required=True, type=FILE, help="Where to write the result: .png, .jpg or .jpeg.")
-@click.option("--grid", is_flag=True, help="Write source, target pose, result and target side by side.")
-@click.option("--model", default="models/generator.safetensors", show_default=True, type=FILE, help="Trained generator.")
-@click.option("--params", default="params.yaml", show_default=True, type=FILE, help="Its section 'pose' names the detector.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-def transfer(source: Path, pose: Path, out: Path, grid: bool, model: Path, params: Path, device: str) -> None:
-    """Draw the person of the image SOURCE in the pose of another image.
-
-    Both poses are detected. Each picture should show one person whole; the result has the size
-    that the generator was trained for.
-    """
-    _format_of(out)  # an unknown extension should not show only after the work
-    config = load_params(params).pose
-    # Late, so that --help and a mistyped extension answer at once.
-    from posegan.estimator import PoseEstimator
-    from posegan.inference import PoseTransfer, read_posed
-
-    generator = PoseTransfer(model, device)
-    detector = PoseEstimator(config)
-    person, target = read_posed(source, detector), read_posed(pose, detector)
-    result = generator.transfer(person, target)
-    save_image(out, generator.grid(person, target, result) if grid else result)
-    click.echo(f"{out}: written")
-
-
-def save_image(path: Path, image: PIL.Image.Image) -> None:
-    """Write a picture, whole or not at all, in the format of the path's extension."""
-    buffer = io.BytesIO()
-    image.save(buffer, _format_of(path), quality=95)  # PNG has no quality and ignores it
-    write_atomically(path, buffer.getvalue())
-
-
-def _format_of(path: Path) -> str:
-    if path.suffix.lower() not in FORMATS:
-        raise PoseGANError(f"{path}: expected a name that ends in {', '.join(FORMATS)}, got '{path.suffix}'")
-    return FORMATS[path.suffix.lower()]
-
-
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script; SIGTERM ends it like Ctrl-C, so that temporary files are removed."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli(prog_name="posegan")
 
 

@@ -230,7 +230,10 @@ class Recipe(Section):
 
 
 class TrainConfig(Section):
-    """One training run; an iteration is one update of the discriminator and one of the generator."""
+    """One training run; an iteration is one update of the discriminator and one of the generator.
+
+    corrupt: whether a damaged sample of the shards ends the run, or is left out and named when it is over.
+    """
 
     seed: Seed
     iterations: Positive
@@ -243,6 +246,7 @@ class TrainConfig(Section):
     device: Device
     pool_identities: Positive
     pairs_per_image: Positive
+    corrupt: Literal["error", "skip"]
     log_every: Positive
     validate_every: Positive
     validation_pairs: Positive

@@ -32,7 +32,7 @@ from posegan.skeleton import COCO_JOINTS, from_coco
 # Released by ultralytics under these names, and fetched by its own loader.
 OFFICIAL = re.compile(r"yolo(v8|11|26)[nsmlx]-pose\.pt")
 _PACKAGED = "posegan/weights/"
-_OVERLAP = 0.7  # IoU above which two boxes are one person; ultralytics' default
+_OVERLAP = 0.7  # IoU above which two boxes are one person; ultralytics' default for its suppression of doubles
 
 
 class PersonPose(NamedTuple):
@@ -41,6 +41,14 @@ class PersonPose(NamedTuple):
     keypoints: npt.NDArray[np.float32]  # (K, 3) x, y in pixels of the image, confidence; 0, 0, 0 = missing
     confidence: float
     box: npt.NDArray[np.float32]  # (4,)
+
+
+class _Candidates(NamedTuple):
+    """All that the network puts out for B images: people, most of them faint, N an image."""
+
+    boxes: torch.Tensor  # (B, N, 4)
+    confidences: torch.Tensor  # (B, N)
+    joints: torch.Tensor  # (B, N, 17, 3) of COCO
 
 
 class PoseEstimator:
@@ -65,6 +73,8 @@ class PoseEstimator:
         self._network.fuse(verbose=False)
         self._network.to(memory_format=torch.channels_last)  # the pixels' own order: 1.6 times as many images a second on a CPU
         self._stride = int(self._network.stride.max())
+        if self._dtype != torch.float32:
+            _lower_precision(self._network, self._dtype)
 
     def estimate(self, images: Sequence[Image.Image | npt.NDArray[np.uint8]]) -> list[PersonPose | None]:
         """Find the person in each RGB image (Pillow, or uint8 (H, W, 3)); None where there is none.
@@ -84,50 +94,72 @@ class PoseEstimator:
         return [people[position] for position in range(len(arrays))]
 
     def _detect(self, arrays: list[npt.NDArray[np.uint8]]) -> list[PersonPose | None]:
-        """As ultralytics' own `predict` on a list, without its bookkeeping, which costs more than the network at these sizes."""
+        """One person an image, from images of one shape. Nothing is done by image but to make it the network's size."""
         from ultralytics.data.augment import LetterBox
-        from ultralytics.utils import nms
+        from ultralytics.utils import ops
 
         letterbox = LetterBox((self._config.image_size,) * 2, auto=True, stride=self._stride)
         pixels = torch.from_numpy(np.stack([letterbox(image=array) for array in arrays])).to(self._device)
-        with torch.inference_mode(), torch.autocast(pixels.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            found = self._network(pixels.permute(0, 3, 1, 2).float().div_(255))
-            kept = nms.non_max_suppression(
-                (found[0] if isinstance(found, tuple | list) else found).float(),
-                max(self._config.person_confidence, 1e-6),
-                _OVERLAP,
-                nc=len(self._network.names),
-                max_time_img=1e6,  # by default it gives up on a slow machine, and says so only in a log
-                end2end=getattr(self._network, "end2end", False),
-            )
-        return [self._person(people, tuple(pixels.shape[1:3]), arrays[0].shape[:2]) for people in kept]
+        padded, shape = tuple(pixels.shape[1:3]), arrays[0].shape[:2]
+        with torch.inference_mode():
+            found = self._network(pixels.permute(0, 3, 1, 2).float().div_(255).to(self._dtype))
+            candidates = self._candidates(found[0] if isinstance(found, tuple | list) else found)
+            boxes = ops.scale_boxes(padded, candidates.boxes, shape)
+            chosen = choose_person(boxes, candidates.confidences, *shape)
+            rows = torch.arange(len(arrays), device=chosen.device)
+            joints = ops.scale_coords(padded, candidates.joints[rows, chosen], shape)
+            joints[..., :2] -= 0.5  # ultralytics counts from the image's edge, we from the first pixel's centre
+            joints[joints[..., 2] < self._config.joint_confidence] = 0
+            people = (joints, candidates.confidences[rows, chosen], boxes[rows, chosen])
+        found_people = zip(*(each.float().cpu().numpy() for each in people), strict=True)
+        return [
+            PersonPose(from_coco(coco), float(confidence), box) if confidence > self._config.person_confidence else None
+            for coco, confidence, box in found_people
+        ]
 
-    def _person(self, people: torch.Tensor, padded: tuple[int, ...], shape: tuple[int, ...]) -> PersonPose | None:
-        """The person among detections `(N, 6 + 17 * 3)` of an image of `shape` (height, width) that was padded to `padded`."""
+    def _candidates(self, found: torch.Tensor) -> _Candidates:
+        """The network's output by its parts, in pixels of its input: (B, 4 + classes + 51, N), or sorted out by itself, (B, N, 6 + 51)."""
         from ultralytics.utils import ops
 
-        if len(people) == 0:
-            return None
-        boxes = ops.scale_boxes(padded, people[:, :4].clone(), shape).cpu().numpy()
-        confidences = people[:, 4].cpu().numpy()
-        chosen = choose_person(boxes, confidences, *shape)
-        joints = ops.scale_coords(padded, people[chosen : chosen + 1, 6:].reshape(1, len(COCO_JOINTS), 3).clone(), shape)
-        coco = joints[0].cpu().numpy().astype(np.float32)
-        coco[:, :2] -= 0.5  # ultralytics counts from the image's edge, we from the first pixel's centre
-        coco[coco[:, 2] < self._config.joint_confidence] = 0
-        return PersonPose(from_coco(coco), float(confidences[chosen]), boxes[chosen].astype(np.float32))
+        joints = len(COCO_JOINTS) * 3
+        if getattr(self._network, "end2end", False):
+            boxes, confidences = found[..., :4], found[..., 4]
+        else:
+            found = found.transpose(1, 2)
+            boxes, confidences = ops.xywh2xyxy(found[..., :4]), found[..., 4:-joints].amax(dim=-1)
+        return _Candidates(boxes.clone(), confidences, found[..., -joints:].reshape(*confidences.shape, -1, 3))
 
 
-def choose_person(boxes: npt.NDArray[np.float32], confidences: npt.NDArray[np.float32], height: int, width: int) -> int:
-    """Which of the N people with `boxes` (N, 4) and `confidences` (N,) an image of `height` x `width` is about.
+def _lower_precision(network: Any, precision: torch.dtype) -> None:
+    """Compute in `precision` up to the head, and there in float32.
+
+    What the head puts out are places in pixels, of which bfloat16 has steps of half a pixel at 64.
+    """
+    network.to(precision)
+    network.model[-1].float().register_forward_pre_hook(lambda _, features: ([each.float() for each in features[0]], *features[1:]))
+
+
+def choose_person(boxes: torch.Tensor, confidences: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Which of the N people with `boxes` (..., N, 4) and `confidences` (..., N) an image of `height` x `width` is about; (...,) int64.
 
     The one with the largest confidence * (1 - d), where d is the distance of the box's centre from the image's
-    centre as a share of half the diagonal: a crop is centred on its person, and passers-by stand at its rim. The
-    first of equals.
+    centre as a share of half the diagonal: a crop is centred on its person, and passers-by stand at its rim. Of
+    the boxes that are the same person as that one (IoU above 0.7) the most confident. The first of equals.
     """
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    distance = np.hypot(centres[:, 0] - width / 2, centres[:, 1] - height / 2) / (np.hypot(width, height) / 2)
-    return int(np.argmax(confidences * (1 - distance.clip(0, 1))))
+    centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+    middle = torch.tensor([width / 2, height / 2], device=boxes.device)
+    distance = torch.linalg.vector_norm(centres - middle, dim=-1) / (np.hypot(width, height) / 2)
+    central = (confidences * (1 - distance.clamp(0, 1))).argmax(dim=-1, keepdim=True)
+    chosen = boxes.gather(-2, central.unsqueeze(-1).expand(*central.shape, 4))
+    corners = torch.maximum(boxes[..., :2], chosen[..., :2]), torch.minimum(boxes[..., 2:], chosen[..., 2:])
+    shared = (corners[1] - corners[0]).clamp(min=0).prod(dim=-1)
+    either = _area(boxes) + _area(chosen) - shared
+    same = (shared > _OVERLAP * either).scatter(-1, central, True)  # itself, though its area be 0
+    return torch.where(same, confidences, -1.0).argmax(dim=-1)
+
+
+def _area(boxes: torch.Tensor) -> torch.Tensor:
+    return (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)
 
 
 def verified_weights(weights: str, sha256: str, trust_unpinned: bool = False) -> Path:

@@ -1,132 +1,198 @@
-"""Pose transfer for people: images in, image out.
+"""Pose transfer for people: pictures in, pictures out.
 
-Keypoints are `(18, 3)` float32 `x, y, confidence` in pixels of their image.
+Legend: B pictures, K = 18 joints, H, W height and width in pixels of the generator's pictures. Keypoints are `(K, 3)` float32
+`x, y, confidence`.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import torch
+from torch import Tensor
 
+from posegan.batches import to_float, to_uint8
 from posegan.checkpoint import load_generator, read_generator_card
-from posegan.data import PairBatch
+from posegan.config import PoseConfig
+from posegan.detection import Detector, Keypoints, Posed, checked_keypoints, load_detector, torso_of
 from posegan.device import choose_device
 from posegan.errors import PoseGANError
-from posegan.estimator import PersonPose
-from posegan.images import ImageError, decode_image, draw_skeleton, fit_keypoints, fit_person, image_grid
-from posegan.samples import Picture, generate, on_device, pictures
-from posegan.skeleton import JOINTS, TORSO
+from posegan.geometry import part_affines, part_masks
+from posegan.hub import generator_file
+from posegan.images import Fit, draw_skeleton, fit_keypoints, fit_person, image_grid
+from posegan.picture_types import Pictures, give_pictures, open_pictures
+from posegan.pose_library import library_pose
+from posegan.warp import warp_features
 
-Keypoints = npt.NDArray[np.float32]
-Image = PIL.Image.Image | Picture
+BATCH_SIZE = 32  # pictures drawn at once; more in one call are drawn in turn
 
-
-class Detector(Protocol):
-    """What finds people; `posegan.estimator.PoseEstimator` does."""
-
-    def estimate(self, images: Sequence[PIL.Image.Image | npt.NDArray[np.uint8]]) -> list[PersonPose | None]:
-        """One pose, or None, for each image, in order."""
+# A pose: the name of a built-in one; keypoints, in pixels of the result; or pictures in which it is found.
+Target = str | npt.NDArray[np.generic] | Tensor | PIL.Image.Image | Posed
+Targets = Target | list[Target] | tuple[Target, ...]  # a sequence would include a name
 
 
-class Posed(NamedTuple):
-    """An image with the pose of the person in it."""
+class Fitted(NamedTuple):
+    """A person as the generator takes it."""
 
-    image: PIL.Image.Image
+    pixels: npt.NDArray[np.uint8]  # (H, W, 3)
     keypoints: Keypoints
+    fit: Fit  # where the picture came from
 
 
 class PoseTransfer:
-    """A trained generator, loaded once: draws the person of one image in the pose of another.
+    """A trained generator, loaded once: draws the person of one picture in another pose.
 
     Args:
-        model: `models/generator.safetensors`, or another file that `save_generator` wrote.
+        model: `models/generator.safetensors`, another file that training wrote, or a folder that `posegan export` wrote.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        detector: what finds people where no keypoints are given, or the section `pose` of params.yaml that describes it, or None for
+            the shipped one; both are loaded when they are first needed.
 
     Raises:
         PoseGANError: the model is missing or not a PoseGAN generator; the device is not there.
     """
 
-    def __init__(self, model: Path, device: str = "auto") -> None:
-        self.card = read_generator_card(model)
+    def __init__(self, model: str | Path, device: str = "auto", detector: Detector | PoseConfig | None = None) -> None:
+        path = generator_file(Path(model))
+        self.card = read_generator_card(path)
         self.device = choose_device(device)
-        self.generator = load_generator(model, self.device)
+        self.generator = load_generator(path, self.device)
+        self._detector = detector
+
+    @classmethod
+    def from_pretrained(cls, model: str | Path, device: str = "auto", detector: Detector | PoseConfig | None = None) -> Self:
+        """The same as the constructor, under the name that other libraries have for it."""
+        return cls(model, device, detector)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels of the images that the generator draws."""
+        """Height and width in pixels of the pictures that the generator draws."""
         return self.card.image.height, self.card.image.width
 
-    def __call__(self, source: Image, source_keypoints: Keypoints, target_keypoints: Keypoints) -> PIL.Image.Image:
-        """The person of `source` in the target pose.
+    @property
+    def detector(self) -> Detector:
+        """What finds people."""
+        if self._detector is None or isinstance(self._detector, PoseConfig):
+            self._detector = load_detector(self._detector, str(self.device))
+        return self._detector
 
-        `source`, of any size, is cut to its person's surroundings and fitted into the generator's size with its keypoints.
-        `target_keypoints` are pixels of the result, whose size is `size`.
+    @overload
+    def __call__(self, image: PIL.Image.Image, target: Target, source_keypoints: Any = None) -> PIL.Image.Image: ...
+    @overload
+    def __call__(
+        self, image: PIL.Image.Image, target: list[Target] | tuple[Target, ...], source_keypoints: Any = None
+    ) -> list[PIL.Image.Image]: ...
+    @overload
+    def __call__(self, image: npt.NDArray[np.uint8], target: Targets, source_keypoints: Any = None) -> npt.NDArray[np.uint8]: ...
+    @overload
+    def __call__(self, image: Tensor, target: Targets, source_keypoints: Any = None) -> Tensor: ...
+    @overload
+    def __call__(self, image: Sequence[PIL.Image.Image], target: Targets, source_keypoints: Any = None) -> list[PIL.Image.Image]: ...
+
+    def __call__(self, image: Pictures, target: Targets, source_keypoints: Any = None) -> Any:
+        """The person of `image` in the pose `target`.
+
+        Args:
+            image: one picture or many, of any size, Pillow, NumPy or tensor (`posegan.picture_types`); each is cut to its person's
+                surroundings and fitted into the generator's size.
+            target: one pose for all, or as many as pictures: the name of a built-in pose, such as `walking-3/left`, keypoints
+                `(K, 3)` or `(B, K, 3)` in pixels of the result, or pictures, in which the pose is found.
+                With one picture, many poses give many results.
+            source_keypoints: `(K, 3)` or `(B, K, 3)` in pixels of `image`; None: they are found.
+
+        Returns:
+            Drawn pictures of the kind of `image`, one or many, of the generator's `size`.
 
         Raises:
-            PoseGANError: keypoints of another shape, or with a number that is not finite.
+            PoseGANError: pictures or keypoints of no known kind, numbers that do not match, or nobody whole in a picture.
         """
-        joints = _checked(source_keypoints, "source_keypoints")
-        fitted, fit = fit_person(_as_image(source), joints, *self.size)
-        joints = fit_keypoints(joints, fit)
-        target = torch.from_numpy(_checked(target_keypoints, "target_keypoints"))[None]
-        image = torch.from_numpy(fitted.transpose(2, 0, 1).copy())[None]
-        # The batch's target image is what training compares with; nothing reads it here.
-        batch = PairBatch(image, image, torch.from_numpy(joints)[None], target, ("source",), ("target",))
-        return PIL.Image.fromarray(pictures(generate(self.generator, on_device(batch, self.device)))[0])
+        pictures, kind = open_pictures(image, "image")
+        joints = self._joints(pictures, source_keypoints)
+        poses, several = self._targets(target)
+        count = max(len(pictures), len(poses))
+        if {len(pictures), len(poses)} - {1, count}:
+            raise PoseGANError(f"target: expected one pose, or one for each of the {len(pictures)} images, got {len(poses)}")
+        sources = [self.fit(Posed(picture, points)) for picture, points in zip(pictures, joints, strict=True)]
+        drawn = self.draw(sources * (count // len(sources)), poses * (count // len(poses)))
+        return give_pictures(drawn, kind._replace(many=kind.many or several))
+
+    def draw(self, sources: Sequence[Fitted], targets: Sequence[Keypoints]) -> Tensor:
+        """Each source in its target pose, keypoints in pixels of the result: uint8 `(B, 3, H, W)` on the CPU."""
+        drawn = [
+            self._draw(sources[start : start + BATCH_SIZE], targets[start : start + BATCH_SIZE])
+            for start in range(0, len(sources), BATCH_SIZE)
+        ]
+        return torch.cat(drawn)
 
     def transfer(self, source: Posed, target: Posed) -> PIL.Image.Image:
         """The person of `source` in the pose of `target`; both may be of any size."""
-        return self(source.image, source.keypoints, self.fitted(target).keypoints)
+        drawn = self.draw([self.fit(source)], [self.fit(target).keypoints])
+        return PIL.Image.fromarray(drawn[0].permute(1, 2, 0).numpy())
 
-    def fitted(self, posed: Posed) -> Posed:
-        """Image and pose in the generator's size."""
-        pixels, fit = fit_person(posed.image, posed.keypoints, *self.size)
-        return Posed(PIL.Image.fromarray(pixels), fit_keypoints(posed.keypoints, fit))
+    def fit(self, posed: Posed) -> Fitted:
+        """A person cut out and scaled to the generator's size."""
+        keypoints = checked_keypoints(posed.keypoints, "keypoints")
+        pixels, fit = fit_person(posed.image, keypoints, *self.size)
+        return Fitted(pixels, fit_keypoints(keypoints, fit), fit)
+
+    @torch.no_grad()
+    def move_appearance(self, source: Fitted, target: Keypoints) -> npt.NDArray[np.uint8]:
+        """The source's pixels moved part by part to where the target pose has them, `(H, W, 3)`: what deformable skips do to features."""
+        height, width = self.size
+        pixels = torch.from_numpy(source.pixels.transpose(2, 0, 1).copy())[None].float()
+        start, end = torch.from_numpy(source.keypoints)[None], torch.from_numpy(target)[None]
+        moved = warp_features(pixels, *part_affines(start, end), part_masks(end, height, width))
+        return moved[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
 
     def grid(self, source: Posed, target: Posed, generated: PIL.Image.Image) -> PIL.Image.Image:
         """The four pictures side by side: source, target pose, generated, target."""
-        (source_image, _), (target_image, keypoints) = self.fitted(source), self.fitted(target)
-        row = (np.asarray(source_image), draw_skeleton(keypoints, *self.size), np.asarray(generated), np.asarray(target_image))
+        aim = self.fit(target)
+        row = (self.fit(source).pixels, draw_skeleton(aim.keypoints, *self.size), np.asarray(generated), aim.pixels)
         return image_grid([row], ("source", "target pose", "generated", "target"))
 
+    @torch.no_grad()
+    def _draw(self, sources: Sequence[Fitted], targets: Sequence[Keypoints]) -> Tensor:
+        images = torch.from_numpy(np.stack([source.pixels for source in sources])).permute(0, 3, 1, 2).to(self.device)
+        starts = torch.from_numpy(np.stack([source.keypoints for source in sources])).to(self.device)
+        ends = torch.from_numpy(np.stack(targets)).to(self.device)
+        return to_uint8(self.generator(to_float(images.contiguous()), starts, ends).image).cpu()
 
-def read_posed(path: Path, detector: Detector) -> Posed:
-    """Read an image file and find the person in it.
+    def _joints(self, pictures: list[PIL.Image.Image], keypoints: Any) -> list[Keypoints]:
+        if keypoints is None:
+            people = self.detector.estimate(pictures)
+            names = ["image"] if len(pictures) == 1 else [f"image {number}" for number in range(len(pictures))]
+            return [torso_of(person, name) for person, name in zip(people, names, strict=True)]
+        joints = checked_keypoints(_as_array(keypoints), "source_keypoints")
+        joints = joints if joints.ndim == 3 else joints[None]
+        if len(joints) != len(pictures):
+            raise PoseGANError(f"source_keypoints: expected those of {len(pictures)} images, got {len(joints)}")
+        return list(joints)
 
-    Raises:
-        PoseGANError: the file is missing or no image, nobody is found, or a joint of the torso, on
-            which every transform rests, is not visible.
-    """
-    try:
-        image = decode_image(path.read_bytes())
-    except FileNotFoundError:
-        raise PoseGANError(f"{path}: no such file") from None
-    except ImageError as error:
-        raise PoseGANError(f"{path}: not a usable image: {error}") from error
-    except OSError as error:
-        raise PoseGANError(f"{path}: could not be read ({error.strerror or error})") from error
-    [person] = detector.estimate([image])
-    if person is None:
-        raise PoseGANError(f"{path}: no person found; use a picture in which one person is seen whole")
-    hidden = [JOINTS[joint].replace("_", " ") for joint in TORSO if person.keypoints[joint, 2] <= 0]
-    if hidden:
-        raise PoseGANError(f"{path}: the torso is not visible (missing: {', '.join(hidden)}); both shoulders and both hips are needed")
-    return Posed(image, person.keypoints)
+    def _targets(self, target: Any) -> tuple[list[Keypoints], bool]:
+        """Poses in the generator's frame, and whether the caller gave a row of them."""
+        if isinstance(target, str):
+            return [library_pose(target, *self.size)], False
+        if isinstance(target, Posed):
+            return [self.fit(target).keypoints], False
+        if isinstance(target, np.ndarray | Tensor) and tuple(target.shape[-2:]) == (18, 3) and _as_array(target).dtype.kind == "f":
+            joints = checked_keypoints(_as_array(target), "target")
+            return list(joints if joints.ndim == 3 else joints[None]), joints.ndim == 3
+        if isinstance(target, list | tuple) and target and not all(isinstance(item, PIL.Image.Image) for item in target):
+            rows = [self._targets(item)[0] for item in target]
+            if any(len(row) != 1 for row in rows):
+                raise PoseGANError("target: expected a list of single poses, got one that holds several; use a list of them")
+            return [row[0] for row in rows], True
+        pictures, kind = open_pictures(target, "target")
+        return [
+            self.fit(Posed(picture, joints)).keypoints for picture, joints in zip(pictures, self._found(pictures), strict=True)
+        ], kind.many
+
+    def _found(self, pictures: list[PIL.Image.Image]) -> list[Keypoints]:
+        return [torso_of(person, "target") for person in self.detector.estimate(pictures)]
 
 
-def _as_image(image: Image) -> PIL.Image.Image:
-    if isinstance(image, PIL.Image.Image):
-        return image.convert("RGB")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise PoseGANError(f"source: expected a uint8 array (H, W, 3), got {image.dtype} {image.shape}")
-    return PIL.Image.fromarray(image)
-
-
-def _checked(keypoints: Keypoints, name: str) -> Keypoints:
-    if keypoints.shape != (len(JOINTS), 3) or not np.isfinite(keypoints).all():
-        raise PoseGANError(f"{name}: expected finite numbers of shape ({len(JOINTS)}, 3), got shape {keypoints.shape}")
-    return keypoints.astype(np.float32)
+def _as_array(value: Any) -> npt.NDArray[np.generic]:
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)

@@ -1,16 +1,18 @@
 """Pairs that somebody else lists by name, read from the shards, so that every model is judged on the same pixels."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from posegan.batches import PairBatch
 from posegan.config import ImageConfig
-from posegan.data import PairBatch
 from posegan.errors import PoseGANError
-from posegan.shards import DecodedSample, Sample, ShardIndex, read_names, read_sample
+from posegan.pool import Pool, Reader
+from posegan.shards import ShardIndex
 
 Ints = npt.NDArray[np.int64]
 
@@ -35,7 +37,7 @@ class NamedStream:
     def __init__(self, index: ShardIndex, split: str, image: ImageConfig, batch_size: int, pairs: Sequence[tuple[str, str]]) -> None:
         if not pairs:
             raise PoseGANError("the list holds no pair; name one image pair a line below the header from,to")
-        self._index, self._image, self._batch_size = index, image, batch_size
+        self._index, self._split, self._image, self._batch_size = index, split, image, batch_size
         self._visits = _visits(index, split, pairs)
         self.order: Ints = np.concatenate([positions for _, positions, _ in self._visits])
 
@@ -43,18 +45,21 @@ class NamedStream:
         return len(self.order)
 
     def __iter__(self) -> Iterator[PairBatch]:
-        for sample, _, rows in self._visits:
-            decoded = read_sample(self._index.folder, sample, self._image)
-            for start in range(0, len(rows), self._batch_size):
-                yield _batch(decoded, rows[start : start + self._batch_size])
+        with ThreadPoolExecutor(1, "decode") as thread:
+            reader = Reader(self._index, self._index.split(self._split), self._image, thread, None)
+            for sample, _, rows in self._visits:
+                numbers = np.array([sample])
+                pool = reader.decode(numbers, reader.read(numbers))
+                for start in range(0, len(rows), self._batch_size):
+                    yield _batch(pool, rows[start : start + self._batch_size])
 
 
-def _visits(index: ShardIndex, split: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[Sample, Ints, Ints]]:
-    """For each sample that is needed: which pairs (m,) it shows, and at which of its images (m, 2)."""
+def _visits(index: ShardIndex, split: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, Ints, Ints]]:
+    """For each sample that is needed, by its row in the split: which pairs (m,) it shows, and at which of its images (m, 2)."""
     places: dict[str, list[tuple[int, int]]] = {}  # every way to write a name -> (sample, image), in several pieces of a large identity
     samples = index.split(split)
     for number, sample in enumerate(samples):
-        for row, name in enumerate(read_names(index.folder, sample)):
+        for row, name in enumerate(index.read(sample).names):
             for spelling in _spellings(name):
                 places.setdefault(spelling, []).append((number, row))
     found: dict[int, list[tuple[int, int, int]]] = {}
@@ -69,11 +74,11 @@ def _visits(index: ShardIndex, split: str, pairs: Sequence[tuple[str, str]]) -> 
     if absent:
         source, target = absent[0]
         raise PoseGANError(
-            f"{len(absent):,} of {len(pairs):,} listed pairs are not two images of one person in {index.folder}, the first {source} and "
+            f"{len(absent):,} of {len(pairs):,} listed pairs are not two images of one person in the shards, the first {source} and "
             f"{target}; set pair.test_pairs to the list, then run dvc repro up to shard"
         )
     arrays = {number: np.array(rows, dtype=np.int64) for number, rows in sorted(found.items())}
-    return [(samples[number], rows[:, 0], rows[:, 1:]) for number, rows in arrays.items()]
+    return [(number, rows[:, 0], rows[:, 1:]) for number, rows in arrays.items()]
 
 
 def _spellings(name: str) -> set[str]:
@@ -81,13 +86,13 @@ def _spellings(name: str) -> set[str]:
     return {name, path.name, str(path.with_suffix("")), path.stem}
 
 
-def _batch(decoded: DecodedSample, rows: Ints) -> PairBatch:
+def _batch(pool: Pool, rows: Ints) -> PairBatch:
     source, target = rows.T
     return PairBatch(
-        torch.from_numpy(decoded.images[source]),
-        torch.from_numpy(decoded.images[target]),
-        torch.from_numpy(decoded.keypoints[source]),
-        torch.from_numpy(decoded.keypoints[target]),
-        tuple(decoded.names[row] for row in source),
-        tuple(decoded.names[row] for row in target),
+        torch.from_numpy(pool.images[source]),
+        torch.from_numpy(pool.images[target]),
+        torch.from_numpy(pool.keypoints[source]),
+        torch.from_numpy(pool.keypoints[target]),
+        tuple(pool.names[row] for row in source),
+        tuple(pool.names[row] for row in target),
     )

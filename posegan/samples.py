@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from posegan.data import PairBatch, to_float, to_uint8
+from posegan.batches import PairBatch, to_float, to_uint8
 from posegan.images import draw_skeleton
 
 GRID_HEADER = ("source", "target pose", "generated", "real")

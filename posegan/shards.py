@@ -1,154 +1,177 @@
-"""The shards on disk: what index.parquet says of them, and one sample read from its place in a tar.
+"""The shards: what index.parquet says of them, and one sample read and verified from its place.
 
-Legend: n images and m pairs of a sample, H and W height and width in pixels, K = 18 joints.
+Legend: S samples, M pairs of a split.
 """
 
-import json
-import tarfile
-from collections import defaultdict
+import hashlib
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Self, overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
-from posegan.config import ImageConfig
 from posegan.errors import PoseGANError
-from posegan.files import check_sha256, sha256_of
-from posegan.images import Fit, ImageError, decode_image, fit_image, fit_keypoints
-from posegan.skeleton import JOINT_COUNT
+from posegan.stored import Sample, StoredSample, unpack
+from posegan.stores import LocalStore, RemoteStore, Store, is_address
 
-_COLUMNS = ("split", "shard", "key", "identity", "offset", "size", "images", "pairs", "shard_sha256", "shard_bytes")
+INDEX, ORDER, CHECKSUMS = "index.parquet", "order.parquet", "SHA256SUMS"
+CACHE = Path("state/shards")
+_AGAIN = "delete the folder and run the shard stage again"
+
+Ints = npt.NDArray[np.int64]
 
 
-class Sample(NamedTuple):
-    """A row of index.parquet: one identity, or a piece of a large one."""
+class CorruptSampleError(PoseGANError):
+    """A sample whose bytes are not those of the index; the message names the shard and the identity."""
 
-    split: str
-    shard: str
-    key: str
-    identity: int
-    offset: int
-    size: int
-    images: int
-    pairs: int
-    shard_sha256: str
-    shard_bytes: int
+
+class Samples(Sequence[Sample]):
+    """Rows of the index, kept as columns: a million images have 60,000 rows, and each shard's hash stands in many."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._columns = [table[name].combine_chunks() for name in Sample._fields]
+        self.images, self.pairs = (np.asarray(table[name], dtype=np.int64) for name in ("images", "pairs"))  # (S,), (S,)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @overload
+    def __getitem__(self, row: int) -> Sample: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Sample]: ...
+    def __getitem__(self, row: int | slice) -> Sample | list[Sample]:
+        """The sample of a row, or those of several."""
+        if isinstance(row, slice):
+            return [self[number] for number in range(*row.indices(len(self)))]
+        if not -len(self) <= row < len(self):
+            raise IndexError(row)
+        return Sample(*(column[row % len(self)].as_py() for column in self._columns))
+
+    def shards(self, rows: Ints | None = None) -> Iterator[tuple[str, str, int]]:
+        """Name, SHA-256 and bytes of each shard that holds one of them, or one of those in `rows`."""
+        columns = [self._columns[Sample._fields.index(name)] for name in ("shard", "shard_sha256", "shard_bytes")]
+        if rows is not None:
+            columns = [column.take(pa.array(rows)) for column in columns]
+        yield from dict.fromkeys(zip(*(column.to_pylist() for column in columns), strict=True))
 
 
 class ShardIndex:
-    """What a folder of shards holds."""
+    """What a folder of shards holds, here or at an address.
 
-    def __init__(self, folder: Path, samples: list[Sample], sha256: str) -> None:
-        self.folder, self.samples, self.sha256 = folder, samples, sha256
+    Attributes:
+        sha256: stands for all content, as SHA256SUMS has the hash of every file.
+    """
+
+    def __init__(self, store: Store, table: pa.Table, checksums: dict[str, str], sha256: str) -> None:
+        self._store, self._table, self._checksums, self.sha256 = store, table, checksums, sha256
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read `folder`/index.parquet; `.sha256` stands for all content, as the index holds each shard's hash.
+    def load(cls, place: Path | str, cache: Path = CACHE) -> Self:
+        """Read SHA256SUMS and index.parquet of a folder, or of an address that fsspec knows (https://, s3://, ...).
+
+        Args:
+            place: the folder or address.
+            cache: folder in which files from an address are kept, under their hashes.
 
         Raises:
-            PoseGANError: no such file, or not an index.
+            PoseGANError: no such file, not an index, or another one than SHA256SUMS says.
         """
-        path = folder / "index.parquet"
-        try:
-            table = pq.read_table(path, columns=list(_COLUMNS))
-        except FileNotFoundError:
-            raise PoseGANError(f"{path}: no such file; run the shard stage first") from None
-        except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-            raise PoseGANError(f"{path}: not an index of shards ({str(error).splitlines()[0]}); run the shard stage again") from error
-        rows = zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True)
-        return cls(folder, [Sample(*row) for row in rows], sha256_of(path))
+        store: Store = RemoteStore(str(place), cache) if is_address(str(place)) else LocalStore(Path(place))
+        listing = store.small_file(CHECKSUMS)
+        checksums = read_checksums(listing, f"{place}/{CHECKSUMS}")
+        return cls(store, _read_table(store, INDEX, checksums, list(Sample._fields)), checksums, hashlib.sha256(listing).hexdigest())
 
-    def split(self, split: str) -> list[Sample]:
-        """Samples of one split, in listed order, after a check of their shards' bytes against the index.
+    @property
+    def samples(self) -> Samples:
+        """Samples of all splits."""
+        return Samples(self._table)
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """The number of samples of each split that has one."""
+        return dict(Counter(self._table["split"].to_pylist()))
+
+    def split(self, split: str, check_sizes: bool = True) -> Samples:
+        """Samples of one split, after a check that their shards are there and, unless told not to, as long as they were.
 
         Raises:
-            PoseGANError: the split is empty, or a shard is missing or damaged.
+            PoseGANError: the split is empty, or a shard is missing or of another length.
         """
-        samples = [sample for sample in self.samples if sample.split == split]
-        if not samples:
-            raise PoseGANError(f"{self.folder}: holds no sample of split '{split}'; pairing left none, see pair.* in params.yaml")
-        for shard, sha256 in {sample.shard: sample.shard_sha256 for sample in samples}.items():
-            check_sha256(self.folder / shard, sha256, "the shard is damaged: delete the folder and run the shard stage again")
+        table = self._table.filter(pa.compute.equal(self._table["split"], split))
+        if not table.num_rows:
+            raise PoseGANError(f"{self._store}: holds no sample of split '{split}'; pairing left none, see pair.* in params.yaml")
+        samples = Samples(table)
+        for name, _, size in samples.shards():
+            self._store.check_file(name, size if check_sizes else None, _AGAIN)
         return samples
 
+    def order(self, split: str) -> tuple[Ints, Ints] | None:
+        """The pairs of a split in listed order: rows in `split(...)` (M,), and rows of their pairs (M,).
 
-class DecodedSample(NamedTuple):
-    """A sample in memory, fitted to the image size."""
+        None where that is the order in which the samples hold them.
 
-    images: npt.NDArray[np.uint8]  # (n, 3, H, W)
-    keypoints: npt.NDArray[np.float32]  # (n, K, 3)
-    pairs: npt.NDArray[np.int32]  # (m, 2) positions in the images: source, target
-    names: list[str]
+        Raises:
+            PoseGANError: order.parquet is missing or damaged.
+        """
+        name = f"{split}/{ORDER}"
+        if name not in self._checksums:
+            return None
+        table = _read_table(self._store, name, self._checksums, ["sample", "pair"])
+        return np.asarray(table["sample"], dtype=np.int64), np.asarray(table["pair"], dtype=np.int64)
 
+    def fetch(self, samples: Samples, rows: Ints) -> None:
+        """Make the shards of the samples in `rows` local, where they lie elsewhere; PoseGANError when that fails."""
+        self._store.fetch(samples.shards(rows))
 
-def read_sample(folder: Path, sample: Sample, image: ImageConfig) -> DecodedSample:
-    """Read and decode one sample by its place in the shard.
+    def read(self, sample: Sample) -> StoredSample:
+        """Read one sample by its place in the shard; only bytes that have the index's SHA-256 are used.
 
-    Raises:
-        PoseGANError: a member is missing or damaged; names the shard and the identity.
-    """
-    try:
-        members = _members(folder, sample)
-        about = json.loads(members["json"])
-        original = read_npy(members["keypoints.npy"], "<f4", (JOINT_COUNT, 3))
-        pairs = read_npy(members["pairs.npy"], "<i4", (2,))
-        files = [members[name] for name in sorted(name for name in members if name[0].isdigit())]
-        if not (len(files) == len(original) == len(about["images"]) == sample.images and pairs.shape == (sample.pairs, 2)):
-            raise ValueError(f"expected {sample.images} images and {sample.pairs} pairs, got {len(files)} and {len(pairs)}")
-        images = np.empty((len(files), 3, image.height, image.width), np.uint8)
-        keypoints = np.empty((len(files), JOINT_COUNT, 3), np.float32)
-        fits: dict[Fit, list[int]] = defaultdict(list)  # mostly one: moving joints image by image took a tenth of the time
-        for row, data in enumerate(files):
-            pixels, fit = fit_image(decode_image(data), image.height, image.width)
-            images[row] = pixels.transpose(2, 0, 1)
-            fits[fit].append(row)
-        for fit, rows in fits.items():
-            keypoints[rows] = fit_keypoints(original[rows], fit)
-    except (OSError, tarfile.TarError, KeyError, ValueError, ImageError) as error:
-        where = f"{folder / sample.shard}: identity {sample.identity} (sample {sample.key})"
-        raise PoseGANError(f"{where} cannot be read: {error}; delete the folder and run the shard stage again") from error
-    return DecodedSample(images, keypoints, pairs, about["images"])
-
-
-def read_names(folder: Path, sample: Sample) -> list[str]:
-    """Names of a sample's images in the archive, without decoding one; errors as `read_sample`."""
-    try:
-        names: list[str] = json.loads(_members(folder, sample)["json"])["images"]
-    except (OSError, tarfile.TarError, KeyError, ValueError) as error:
-        where = f"{folder / sample.shard}: identity {sample.identity} (sample {sample.key})"
-        raise PoseGANError(f"{where} cannot be read: {error}; delete the folder and run the shard stage again") from error
-    return names
+        Raises:
+            CorruptSampleError: other bytes, or not a sample.
+            PoseGANError: the shard is not there, or could not be fetched.
+        """
+        path = self._store.path(sample.shard, sample.shard_sha256, sample.shard_bytes)
+        try:
+            with path.open("rb") as file:
+                file.seek(sample.offset)
+                data = file.read(sample.size)
+            if (found := hashlib.sha256(data).hexdigest()) != sample.sha256:
+                raise ValueError(f"its {len(data):,} bytes have the SHA-256 {found[:12]}..., expected {sample.sha256[:12]}...")
+            return unpack(data, sample)
+        except FileNotFoundError:
+            raise PoseGANError(f"{path}: no such file; {_AGAIN}") from None
+        except (OSError, zlib.error, KeyError, ValueError) as error:
+            where = f"{path}: identity {sample.identity} (sample {sample.key})"
+            raise CorruptSampleError(f"{where} is damaged: {error}; {self._store.remedy(path, _AGAIN)}") from error
 
 
-def read_npy(data: bytes, dtype: str, tail: tuple[int, ...]) -> npt.NDArray[Any]:
-    """An array `(any, *tail)` from the bytes of an .npy file of version 1.0.
-
-    `np.load` parses the header with `ast`, which in CPython 3.11 fails now and then when several threads
-    do so at once ("AST constructor recursion depth mismatch"); samples are read by threads.
+def read_checksums(listing: bytes, origin: str) -> dict[str, str]:
+    """SHA-256 by file name, from lines as `sha256sum` writes them.
 
     Raises:
-        ValueError: another format, dtype or shape.
+        PoseGANError: something else; the message begins with `origin`.
     """
-    start = 10 + int.from_bytes(data[8:10], "little")
-    header = data[10:start].decode("latin1")
-    if data[:8] != b"\x93NUMPY\x01\x00" or f"'descr': '{dtype}'" not in header or "'fortran_order': False" not in header:
-        raise ValueError(f"expected an array of {dtype} in .npy format 1.0, got {header[:80] or data[:8]!r}")
-    return np.frombuffer(data, dtype, offset=start).reshape(-1, *tail)
+    try:
+        lines = listing.decode().removesuffix("\n").split("\n")
+        checksums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+        if not listing.endswith(b"\n") or any(len(bytes.fromhex(digest)) != 32 for digest in checksums.values()):
+            raise ValueError("cut short")
+    except ValueError as error:
+        raise PoseGANError(f"{origin}: not a list of SHA-256 sums ({error}); {_AGAIN}") from error
+    return checksums
 
 
-def _members(folder: Path, sample: Sample) -> dict[str, bytes]:
-    with (folder / sample.shard).open("rb") as file:
-        file.seek(sample.offset)
-        data = file.read(sample.size)
-    members, position = {}, 0
-    while position < len(data):  # tarfile's own loop over a file object takes twice as long
-        member = tarfile.TarInfo.frombuf(data[position : position + tarfile.BLOCKSIZE], "utf-8", "strict")
-        start = position + tarfile.BLOCKSIZE
-        if not member.isreg() or not member.name.startswith(f"{sample.key}."):
-            raise ValueError(f"the index points to another member, {member.name}")
-        members[member.name.removeprefix(f"{sample.key}.")] = data[start : start + member.size]
-        position = start + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-    return members
+def _read_table(store: Store, name: str, checksums: dict[str, str], columns: list[str]) -> pa.Table:
+    if name not in checksums:
+        raise PoseGANError(f"{store}: {CHECKSUMS} does not name {name}; {_AGAIN}")
+    path = store.verified(name, checksums[name], _AGAIN)
+    try:
+        return pq.read_table(path, columns=columns)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
+        raise PoseGANError(f"{path}: not an index of shards ({str(error).splitlines()[0]}); {_AGAIN}") from error

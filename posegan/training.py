@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,26 +20,28 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from posegan import metrics
+from posegan.batches import PairBatch, to_float
 from posegan.checkpoint import CheckpointFolder
 from posegan.config import Params
-from posegan.data import PairBatch, to_float
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.images import image_grid
 from posegan.losses import GeneratorLoss
 from posegan.networks import Discriminator, Generator
+from posegan.pool import Skipped
+from posegan.prefetch import DevicePrefetcher
 from posegan.progress import Clock, RunningMeans
 from posegan.samples import GRID_HEADER, comparison_rows, generate, on_device
-from posegan.shards import ShardIndex
-from posegan.stream import DevicePrefetcher, ListedStream, TrainStream
+from posegan.shards import CACHE, ShardIndex
+from posegan.stream import ListedStream, TrainStream
 from posegan.updates import Pair, ema_decay, learning_rate, update_discriminator, update_ema, update_generator
 
 SAMPLE_PAIRS = 8  # rows of the sample grids
 # What makes two runs the same run: these sections, the modules that this one rests on, the shards, the torch version.
 _SECTIONS = ("image", "model", "loss", "features", "train")
 _MODULES = (
-    "checkpoint", "config", "data", "features", "geometry", "images", "losses", "metrics", "networks", "progress", "samples",
-    "shards", "skeleton", "stream", "training", "updates", "warp",
+    "batches", "checkpoint", "config", "decoding", "draws", "features", "geometry", "images", "losses", "metrics", "networks", "order",
+    "pool", "prefetch", "progress", "samples", "shards", "skeleton", "stored", "stores", "stream", "training", "updates", "warp",
 )  # fmt: skip
 
 
@@ -56,6 +58,7 @@ class TrainingData(NamedTuple):
     train: BatchSource
     validation: list[PairBatch]  # empty: nothing is validated
     samples: PairBatch  # the pairs of the sample grids
+    skipped: Sequence[Skipped] = ()  # damaged samples, of each of its streams
 
 
 class LossRecord(NamedTuple):
@@ -88,18 +91,37 @@ class StoppedError(PoseGANError):
     """The run was asked to stop and saved its state."""
 
 
-def open_training_data(folder: Path, params: Params) -> tuple[TrainingData, str]:
-    """The shards in `folder` as training data, and the hash of their index.
+def open_training_data(
+    place: Path | str, params: Params, cache: Path = CACHE, *, rank: int = 0, world_size: int = 1
+) -> tuple[TrainingData, str]:
+    """The shards of a folder or an address as training data, and the hash that stands for all of them.
 
     Where the split `val` is empty, nothing is validated and the samples show training pairs.
+
+    Args:
+        place: folder of the shard stage, or an address that fsspec knows.
+        params: the parameters.
+        cache: folder for what is fetched from an address.
+        rank, world_size: which part of each training batch this process takes; validation is the same in all.
     """
-    train, image, index = params.train, params.image, ShardIndex.load(folder)
-    stream = TrainStream(index, "train", image, train.batch_size, train.seed, train.pool_identities, train.pairs_per_image)
+    train, image, index = params.train, params.image, ShardIndex.load(place, cache)
+    pool = (train.pool_identities, train.pairs_per_image)
+    stream = TrainStream(
+        index, "train", image, train.batch_size, train.seed, *pool, rank=rank, world_size=world_size, corrupt=train.corrupt
+    )
+    streams: list[TrainStream | ListedStream] = [stream]
     validation: list[PairBatch] = []
-    if any(sample.split == "val" for sample in index.samples):
-        validation = list(ListedStream(index, "val", image, train.batch_size, train.validation_pairs, train.seed))
-    shown = ListedStream(index, "val" if validation else "train", image, SAMPLE_PAIRS, SAMPLE_PAIRS, train.seed)
-    return TrainingData(stream, validation, next(iter(shown))), index.sha256
+    if "val" in index.splits:
+        streams.append(
+            listed := ListedStream(index, "val", image, train.batch_size, train.validation_pairs, train.seed, corrupt=train.corrupt)
+        )
+        validation = [batch for batch in listed if batch.sources]
+    streams.append(
+        shown := ListedStream(index, "val" if validation else "train", image, SAMPLE_PAIRS, SAMPLE_PAIRS, train.seed, corrupt=train.corrupt)
+    )
+    return TrainingData(
+        stream, validation, next(batch for batch in shown if batch.sources), [each.skipped for each in streams]
+    ), index.sha256
 
 
 def fingerprint(params: Params, shards_sha256: str) -> str:
@@ -233,10 +255,11 @@ class Trainer:
 
     def _save(self) -> None:
         self._check_losses()
-        for name, weight in self.generator.named_parameters():
-            if not weight.isfinite().all():
-                raise self._diverged(self.step, f"weight {name}")
-        self.checkpoints.save(self.step, self._state())
+        state = self._state()
+        for name, values in _floats({name: state[name] for name in self._parts()}):
+            if not values.isfinite().all():
+                raise self._diverged(self.step, name)
+        self.checkpoints.save(self.step, state)
 
     def _check_losses(self) -> None:
         bad = self._means.first_bad()
@@ -272,3 +295,12 @@ class Trainer:
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+
+
+def _floats(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of floats in a nest of dicts, with its place there, as `generator, decoder.last.bias`."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        yield name, value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _floats(part, f"{name}, {key}" if name else str(key))

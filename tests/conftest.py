@@ -12,9 +12,9 @@ from PIL import Image
 
 from pipeline.pair import make_pairs
 from pipeline.pose_rows import estimate_archive, keypoints_table
-from pipeline.shard import plan_pieces, write_shards
-from pipeline.tables import read_keypoints, read_pairs, write_table
-from posegan.config import ImageConfig, PairConfig
+from pipeline.shard import make_shards
+from pipeline.tables import read_keypoints, write_table
+from posegan.config import ImageConfig, PairConfig, ShardConfig
 from posegan.estimator import PersonPose
 
 HEIGHT, WIDTH = 64, 32
@@ -91,7 +91,7 @@ def pair_config(**changes: object) -> PairConfig:
     return PairConfig.model_validate({**values, **changes})
 
 
-def prepare(folder: Path, target_bytes: float = 20_000, size: tuple[int, int] = (HEIGHT, WIDTH), images: int = 4) -> Prepared:
+def prepare(folder: Path, target_bytes: float = 15_000, size: tuple[int, int] = (HEIGHT, WIDTH), images: int = 4) -> Prepared:
     """Run the stages' functions up to the shards."""
     raw = market(folder / "raw.zip", images=images, size=size)
     with zipfile.ZipFile(raw) as archive:
@@ -99,12 +99,12 @@ def prepare(folder: Path, target_bytes: float = 20_000, size: tuple[int, int] = 
         keypoints = read_keypoints(folder / "keypoints.parquet")
         pairs = make_pairs(keypoints, pair_config())
         write_table(folder / "pairs.parquet", pairs.table, pairs.counts)
-        pieces = plan_pieces(read_pairs(folder / "pairs.parquet"), 64)
-        (folder / "shards").mkdir()
-        index = write_shards(folder / "shards", pieces, keypoints, archive, target_bytes)
-        write_table(folder / "shards" / "index.parquet", index)
-    image = ImageConfig(height=HEIGHT, width=WIDTH)
-    return Prepared(raw, folder / "keypoints.parquet", folder / "pairs.parquet", folder / "shards", image)
+    made = Prepared(
+        raw, *(folder / name for name in ("keypoints.parquet", "pairs.parquet", "shards")), ImageConfig(height=HEIGHT, width=WIDTH)
+    )
+    config = ShardConfig(target_megabytes=target_bytes / 1e6, maximum_images_per_sample=64)
+    make_shards(made.shards, raw, made.keypoints, made.pairs, config, None)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -12,39 +13,60 @@ from loopback import Handler, serving
 from pipeline.transfer import Limits, fetch
 
 CONTENT = random.Random(0).randbytes(1 << 20)
+_BLOCK = 1 << 15  # bytes
+_PATIENCE = 60.0  # seconds
 _CHILD = "import sys; from pathlib import Path; from pipeline.transfer import fetch; print(flush=True); "
 _CHILD += "fetch(sys.argv[1], Path(sys.argv[2]), lambda part: None)"
 
 
-def _drip(request: Handler, _: int) -> None:
-    """The file as an honest server sends it, in about a quarter of a second."""
-    write = request.wfile.write
+class _Drip:
+    """The file as an honest server sends it, in about a quarter of a second; it halts before the byte `halt` until `go_on`."""
 
-    def slowly(data: bytes) -> int:
-        for start in range(0, len(data), 1 << 15):
-            write(data[start : start + (1 << 15)])
-            time.sleep(0.008)
-        return len(data)
+    def __init__(self, halt: int | None) -> None:
+        self.halt = halt
+        self.halted, self.go_on = threading.Event(), threading.Event()
 
-    request.wfile.write = slowly  # type: ignore[method-assign]
-    request.reply_file(CONTENT)
+    def __call__(self, request: Handler, _: int) -> None:
+        write = request.wfile.write
+        sent = 0
+
+        def slowly(data: bytes) -> int:
+            nonlocal sent
+            for start in range(0, len(data), _BLOCK):
+                sent += write(data[start : start + _BLOCK])
+                if self.halt is not None and sent >= self.halt and not self.go_on.is_set():
+                    self.halted.set()
+                    self.go_on.wait(_PATIENCE)
+                time.sleep(0.008)
+            return len(data)
+
+        request.wfile.write = slowly  # type: ignore[method-assign]
+        request.reply_file(CONTENT)
 
 
 def kill_downloads(kills: int, seed: int) -> tuple[int, int]:
-    """Start a download in another process, kill it after up to 0.4 s, fetch once more; so many times.
+    """Start a download in another process, kill it, fetch once more; so many times.
+
+    Every second one is killed at a random moment of its first 0.4 s, whatever it is at; the others when a random
+    byte was sent, so that on any machine half of the kills or more hit the transfer.
 
     Returns how many kills hit a download that had begun and not ended, and how many second runs could go on from its bytes.
     """
     moments, hit, continued = random.Random(seed), 0, 0
-    for _ in range(kills):
-        with tempfile.TemporaryDirectory() as name, serving(_drip) as server:
+    for number in range(kills):
+        drip = _Drip(None if number % 2 else moments.randrange(1, len(CONTENT) - _BLOCK))
+        with tempfile.TemporaryDirectory() as name, serving(drip) as server:
             path = Path(name) / "file"
             child = subprocess.Popen([sys.executable, "-c", _CHILD, server.url, str(path)], stdout=subprocess.PIPE)
             assert child.stdout
             child.stdout.readline()  # its imports are done
-            time.sleep(moments.uniform(0, 0.4))
+            if drip.halt is None:
+                time.sleep(moments.uniform(0, 0.4))
+            else:
+                assert drip.halted.wait(_PATIENCE), "the download did not get that far"
             child.kill()
             child.communicate()
+            drip.go_on.set()
             assert not path.exists() or path.read_bytes() == CONTENT, "a wrong file has the real name"
             hit += bool(server.asked) and not path.exists()
             before = len(server.asked)

@@ -10,17 +10,18 @@ from click.testing import CliRunner, Result
 from conftest import Prepared, market
 
 from pipeline.__main__ import EXCHANGE, STAGES, cli
-from pipeline.annotations import FORMATS, detect_format, match_annotations, read_annotations
+from pipeline.annotations import match_annotations, read_annotations
 from pipeline.exchange import bare_names, rows_without_archive, write_annotations
-from pipeline.formats.annotation import Annotation, nobody
-from pipeline.formats.coco import read_coco, write_coco
-from pipeline.formats.keypoint_csv import HEADER, read_keypoint_csv, write_keypoint_csv
-from pipeline.formats.openpose import read_openpose, write_openpose
-from pipeline.formats.pair_csv import read_pair_csv, write_pair_csv
 from pipeline.pose import read_people
 from pipeline.pose_rows import annotate_archive, keypoints_table
 from pipeline.tables import read_counts, read_keypoints, read_pairs
 from posegan.errors import PoseGANError
+from posegan.formats.annotation import Annotation, nobody
+from posegan.formats.coco import read_coco, write_coco
+from posegan.formats.detect import FORMATS, detect_format
+from posegan.formats.keypoint_csv import HEADER, read_keypoint_csv, write_keypoint_csv
+from posegan.formats.openpose import read_openpose, write_openpose
+from posegan.formats.pair_csv import read_pair_csv, write_pair_csv
 from posegan.skeleton import JOINTS, NECK, from_coco
 
 ROOT = Path(__file__).parents[1]

@@ -94,7 +94,9 @@ def test_the_ceiling_is_exact(evaluation: Evaluation) -> None:
 def test_batches_do_not_matter(evaluation: Evaluation, tmp_path: Path, prepared: Prepared, model: Path) -> None:
     other = evaluated(tiny_params(evaluate={"batch_size": 5}), prepared, model, tmp_path)
     pd.testing.assert_frame_equal(other.table, evaluation.table, atol=0.02)
-    assert np.array_equal(other.showcase.random[0][0], evaluation.showcase.random[0][0])
+    assert np.array_equal(other.pictures.poses, evaluation.pictures.poses)
+    for number, (source, target) in enumerate(zip(other.table["source"], other.table["target"], strict=True)):
+        assert np.array_equal(other.pictures.row(number, source, target)[0], evaluation.pictures.row(number, source, target)[0])
 
 
 def test_without_weights_there_is_no_number_and_a_reason(evaluation: Evaluation) -> None:

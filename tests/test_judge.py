@@ -41,7 +41,7 @@ def test_detection_is_scored_against_the_target_pose() -> None:
     generated = batch.target_images.clone()
     generated[0, :, 0, 0], generated[1, :, 0, 0] = 1, 2
     batch.source_images[:, :, 0, 0] = batch.target_images[:, :, 0, 0] = 3
-    judge = Judge(ScriptedDetector({1: person(off[0], 0.8)}), NO_NETWORKS, tiny_params().evaluate, 2)
+    judge = Judge(ScriptedDetector({1: person(off[0], 0.8)}), NO_NETWORKS, tiny_params().evaluate)
     judge.add(batch, generated)
     values = summarise(judge.table(), {}, {}, 100, 0).values
     assert values["generated"]["pck"] == 9 / 36
@@ -53,24 +53,9 @@ def test_detection_is_scored_against_the_target_pose() -> None:
 def test_a_real_image_of_many_pairs_is_looked_at_once() -> None:
     batch = random_batch(0)
     detector = ScriptedDetector({})
-    judge = Judge(detector, NO_NETWORKS, tiny_params().evaluate, 6)
+    judge = Judge(detector, NO_NETWORKS, tiny_params().evaluate)
     for _ in range(3):
         judge.add(batch, batch.target_images)
     assert detector.seen == 3 * 2 + 4
     assert len(judge.table()) == 6
     assert "detector" in str(judge.watch)
-
-
-def test_grids_show_the_best_and_the_worst() -> None:
-    batch = random_batch(0, size=5)
-    noise = torch.randint(0, 256, batch.target_images.shape, generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    quality = torch.tensor([0.2, 0.9, 0.5, 0.0, 0.7]).view(-1, 1, 1, 1)
-    generated = (quality * batch.target_images + (1 - quality) * noise).to(torch.uint8)
-    judge = Judge(ScriptedDetector({}), NO_NETWORKS, tiny_params().evaluate, 5)
-    judge.add(batch, generated)
-    showcase = judge.showcase()
-    assert len(showcase.random) == 2
-    for rows, expected in ((showcase.best, (1, 4)), (showcase.worst, (3, 0))):
-        for row, number in zip(rows, expected, strict=True):
-            assert np.array_equal(row[3], batch.target_images[number].permute(1, 2, 0).numpy())
-            assert np.array_equal(row[2], generated[number].permute(1, 2, 0).numpy())

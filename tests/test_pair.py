@@ -9,8 +9,6 @@ from pyarrow import compute
 
 from pipeline.annotations import read_annotations
 from pipeline.exchange import rows_without_archive
-from pipeline.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
-from pipeline.formats.pair_csv import ListedPair, read_pair_csv
 from pipeline.market1501 import parse_name
 from pipeline.pair import REJECTIONS, SPLITS, check_counts, make_pairs, pair_blocks, write_pairs
 from pipeline.pair_rules import REASONS, ordered_pairs, pose_differences, usable_images, validation_identities
@@ -26,6 +24,8 @@ from pipeline.tables import (
     write_table,
 )
 from posegan.errors import PoseGANError
+from posegan.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
+from posegan.formats.pair_csv import ListedPair, read_pair_csv
 from posegan.skeleton import TORSO
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "market1501"

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 from tiny_run import ROOT
 
-from posegan.__main__ import cli, save_image
+from posegan.__main__ import cli
 from posegan.cli import ProgramGroup
+from posegan.commands.output import save_image
 from posegan.errors import PoseGANError
 
 PARAMS = str(ROOT / "params.yaml")
@@ -31,14 +32,16 @@ def test_help_and_version() -> None:
 
 
 def test_usage_errors_exit_with_2() -> None:
-    assert run("transfer", "a.jpg", "--pose", "b.jpg").exit_code == 2
+    for line in (["a.jpg", "--pose", "b.jpg"], ["a.jpg", "--out", "o.png"], ["--pose", "b.jpg", "--out", "o.png"]):
+        assert run("transfer", *line).exit_code == 2
+    assert run("transfer", "a.jpg", "--pose", "b.jpg", "--out", "o.png", "--grid", "--paste").exit_code == 2
     assert run("transform").exit_code == 2
 
 
 def test_an_unknown_extension_is_refused_before_any_work(tmp_path: Path) -> None:
     result = run("transfer", "a.jpg", "--pose", "b.jpg", "--out", str(tmp_path / "out.gif"), "--params", PARAMS)
     assert result.exit_code == 1
-    assert "expected a name that ends in .png, .jpg, .jpeg, got '.gif'" in result.output
+    assert "expected a name that ends in .png, .jpg, .jpeg, .json, got '.gif'" in result.output
 
 
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:

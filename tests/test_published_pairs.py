@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.formats.annotation import Annotation
-from pipeline.formats.keypoint_csv import read_keypoint_csv
-from pipeline.formats.pair_csv import read_pair_csv
 from pipeline.published_pairs import market_test_pairs
 from posegan.errors import PoseGANError
+from posegan.formats.annotation import Annotation
+from posegan.formats.keypoint_csv import read_keypoint_csv
+from posegan.formats.pair_csv import read_pair_csv
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "market1501"
 

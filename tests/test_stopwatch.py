@@ -1,13 +1,27 @@
-"""Sums by part."""
+"""Seconds and images add up by part."""
+
+import json
+from pathlib import Path
+
+import pytest
 
 from pipeline.stopwatch import Stopwatch
 
 
-def test_parts_add_up() -> None:
+def test_parts_add_up_and_images_give_speeds(tmp_path: Path) -> None:
     watch = Stopwatch()
-    for _ in range(2):
-        watch.add("read", 1.5, 30)
-    watch.add("scale", 4.0, 0)
-    with watch.part("draw", 5):
-        pass
-    assert str(watch).startswith("scale 4.0 s, read 3.0 s (20 images/s), draw 0.0 s (")
+    for images in (2, 3):
+        with watch.part("sum", images):
+            sum(range(10_000))
+    watch.add("read", 2.0, 0)
+    watch.add("draw", 0.5, 10)
+    seconds, speeds = watch.seconds(), watch.speeds()
+    assert list(seconds) == ["sum", "read", "draw"]
+    assert (seconds["read"], speeds["draw"]) == (2.0, 20.0)
+    assert speeds["sum"] == pytest.approx(5 / seconds["sum"])
+    assert "read" not in speeds
+    assert str(watch).startswith("read 2.0 s, draw 0.5 s (20 images/s)")
+    watch.write(tmp_path / "times.json")
+    told = json.loads((tmp_path / "times.json").read_text())
+    assert told["seconds"]["read"] == 2.0
+    assert told["images_per_second"]["draw"] == 20.0

@@ -316,4 +316,4 @@ def test_pauses_double_and_are_capped() -> None:
 
 def test_killed_at_random_moments_the_next_run_is_right() -> None:
     hit, _ = kill_downloads(5, 3)
-    assert hit > 0
+    assert hit >= 3

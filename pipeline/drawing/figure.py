@@ -12,9 +12,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.drawing.body import HEAD_RADIUS, Body, Build, Floats, Posture, pose_body, view
 from pipeline.drawing.wardrobe import COLUMNS, Outfit, Texture
 from pipeline.drawing.wardrobe import FRONT as FRONT_COLUMN
+from posegan.body import HEAD_RADIUS, Body, Build, Floats, Posture, faces_camera, joint_points, pose_body, view
 from posegan.skeleton import JOINT_COUNT, JOINTS
 
 TORSO, HEAD, NECK, HAIR, SKIRT, BACKPACK, NOSE = 1, 2, 3, 4, 5, 6, 7
@@ -97,12 +97,9 @@ def place_figure(build: Build, posture: Posture, outfit: Outfit, at: Placement, 
 
     parts = [part._replace(owner=part.owner + PERSON * person) for part in _parts(body, build, posture, outfit, seen, scale)]
     parts.sort(key=lambda part: part.depth)
-    points = [seen(point) for point in _joint_points(body)]
+    points = [seen(point) for point in joint_points(body)]
     head_depth = seen(body.head)[2]
-    facing = np.ones(JOINT_COUNT, np.bool_)
-    for name, limit in (("nose", 0.0), ("right_eye", 0.005), ("left_eye", 0.005), ("right_ear", -0.02), ("left_ear", -0.02)):
-        joint = JOINTS.index(name)
-        facing[joint] = points[joint][2] - head_depth > limit
+    facing = faces_camera(np.array([point[2] - head_depth for point in points]))
     return Figure(person, parts, np.array([point[:2] for point in points]), facing)
 
 
@@ -234,10 +231,3 @@ def _extras(body: Body, build: Build, outfit: Outfit, part: _MakePart) -> list[P
         top = body.fingers[side] - np.array([0, 0.02, 0])
         extras.append(part(HANDBAG, top, top - np.array([0, 0.11, 0]), (0.04, 0.06, 0.065), outfit.handbag, bias=0.012, flatness=4.0))
     return extras
-
-
-def _joint_points(body: Body) -> list[Floats]:
-    """The 18 joints in order; the neck is the midpoint of the shoulders, as the detector's."""
-    middle = (body.shoulders[0] + body.shoulders[1]) / 2
-    right, left = ([body.shoulders[i], body.elbows[i], body.wrists[i], body.hips[i], body.knees[i], body.ankles[i]] for i in (0, 1))
-    return [body.nose, middle, *right[:3], *left[:3], *right[3:], *left[3:], body.eyes[0], body.eyes[1], body.ears[0], body.ears[1]]

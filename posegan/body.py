@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from posegan.skeleton import JOINT_COUNT, LEFT_EAR, LEFT_EYE, NOSE, RIGHT_EAR, RIGHT_EYE
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -170,6 +172,25 @@ def view(point: Floats, yaw: float, pitch: float) -> Floats:
     right = x * math.cos(yaw) + z * math.sin(yaw)
     near = z * math.cos(yaw) - x * math.sin(yaw)
     return np.array([right, y * math.cos(pitch) - near * math.sin(pitch), near * math.cos(pitch) + y * math.sin(pitch)])
+
+
+# How much nearer than the head's centre, in statures, a joint of the face must be to be on the side that the camera sees.
+_FACING = {NOSE: 0.0, RIGHT_EYE: 0.005, LEFT_EYE: 0.005, RIGHT_EAR: -0.02, LEFT_EAR: -0.02}
+
+
+def joint_points(body: Body) -> list[Floats]:
+    """The 18 joints in order; the neck is the midpoint of the shoulders, as the detector's."""
+    middle = (body.shoulders[0] + body.shoulders[1]) / 2
+    right, left = ([body.shoulders[i], body.elbows[i], body.wrists[i], body.hips[i], body.knees[i], body.ankles[i]] for i in (0, 1))
+    return [body.nose, middle, *right[:3], *left[:3], *right[3:], *left[3:], body.eyes[0], body.eyes[1], body.ears[0], body.ears[1]]
+
+
+def faces_camera(nearness: Floats) -> npt.NDArray[np.bool_]:
+    """Which joints `(18,)` are not on the far side of the head, from how much nearer they are than its centre, in statures."""
+    facing = np.ones(JOINT_COUNT, np.bool_)
+    for joint, limit in _FACING.items():
+        facing[joint] = nearness[joint] > limit
+    return facing
 
 
 def _raised(point: Any, by: Floats) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.formats.annotation import Annotation, Keypoints, damaged, is_number, nobody, read_text
+from posegan.formats.annotation import Annotation, Keypoints, damaged, is_number, nobody, read_text
 from posegan.skeleton import JOINT_COUNT
 
 HEADER = "name:keypoints_y:keypoints_x"

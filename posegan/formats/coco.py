@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.formats.annotation import Annotation, Keypoints, damaged, extent, flat, is_number, nobody, read_json, triples
+from posegan.formats.annotation import Annotation, Keypoints, damaged, extent, flat, is_number, nobody, read_json, triples
 from posegan.skeleton import COCO_JOINTS, JOINTS, from_coco
 
 _SKELETON = (

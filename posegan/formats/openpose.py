@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.formats.annotation import Annotation, Keypoints, damaged, flat, largest, nobody, read_json, triples
 from posegan.errors import PoseGANError
+from posegan.formats.annotation import Annotation, Keypoints, damaged, flat, largest, nobody, read_json, triples
 from posegan.skeleton import JOINT_COUNT, LEFT_HIP, RIGHT_HIP
 
 SUFFIX = "_keypoints.json"
@@ -30,19 +30,11 @@ def read_openpose(folder: Path) -> list[Annotation]:
     paths = sorted(folder.rglob(f"*{SUFFIX}"))
     if not paths:
         raise PoseGANError(f"{folder}: holds no file <image>{SUFFIX}; name the folder that OpenPose's --write_json was given")
-    return [_read(path, path.relative_to(folder).as_posix().removesuffix(SUFFIX)) for path in paths]
+    return [read_openpose_file(path, path.relative_to(folder).as_posix().removesuffix(SUFFIX)) for path in paths]
 
 
-def write_openpose(folder: Path, annotations: Iterable[Annotation]) -> None:
-    """Write one BODY_25 file an annotation, under the folders of its image's name."""
-    for annotation in annotations:
-        path = folder / f"{Path(annotation.image).with_suffix('')}{SUFFIX}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        people = [{"person_id": [-1], "pose_keypoints_2d": flat(_body_25(annotation.keypoints))}] if annotation.keypoints.any() else []
-        path.write_text(json.dumps({"version": 1.3, "people": people}), encoding="utf-8")
-
-
-def _read(path: Path, name: str) -> Annotation:
+def read_openpose_file(path: Path, name: str) -> Annotation:
+    """One file, for the image called `name`; errors as `read_openpose`."""
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("people"), list):
         raise damaged(path, "top level", "expected OpenPose's list people")
@@ -52,6 +44,15 @@ def _read(path: Path, name: str) -> Annotation:
         return nobody(name)
     chosen = people[largest(people)]
     return Annotation(name, chosen, float(chosen[chosen[:, 2] > 0, 2].mean()))
+
+
+def write_openpose(folder: Path, annotations: Iterable[Annotation]) -> None:
+    """Write one BODY_25 file an annotation, under the folders of its image's name."""
+    for annotation in annotations:
+        path = folder / f"{Path(annotation.image).with_suffix('')}{SUFFIX}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        people = [{"person_id": [-1], "pose_keypoints_2d": flat(_body_25(annotation.keypoints))}] if annotation.keypoints.any() else []
+        path.write_text(json.dumps({"version": 1.3, "people": people}), encoding="utf-8")
 
 
 def _joints(path: Path, number: int, person: Any) -> Keypoints:

@@ -1,0 +1,1 @@
+"""The subcommands of `posegan`, one module each, imported when they run."""

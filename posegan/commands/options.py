@@ -1,0 +1,65 @@
+"""What the commands share: which model draws, which detector looks, and on what processor."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from posegan.config import PoseConfig, load_params
+from posegan.errors import PoseGANError
+
+if TYPE_CHECKING:
+    from posegan.inference import PoseTransfer
+
+FILE = click.Path(path_type=Path)
+MODELS = Path("models")
+PARAMS = Path("params.yaml")
+
+
+def generator_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --model, --params and --device."""
+    for option in (
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
+        click.option("--params", type=FILE, help="Its section 'pose' names the detector.  [default: params.yaml if it is there]"),
+        click.option("--model", type=FILE, help="Trained generator, or a folder that export wrote.  [default: the newest in models/]"),
+    ):
+        command = option(command)
+    return command
+
+
+def open_transfer(model: Path | None, params: Path | None, device: str) -> "PoseTransfer":
+    """The generator that the options name, else the newest, which is then said on stderr.
+
+    Raises:
+        PoseGANError: there is no such model, or it is no PoseGAN generator; the params are not valid; the device is not there.
+    """
+    config = pose_config(params)
+    from posegan.inference import PoseTransfer  # late, so that --help and a mistyped option answer at once
+
+    chosen = model or newest_model(MODELS)
+    transfer = PoseTransfer(chosen, device, config)
+    if model is None:
+        height, width = transfer.size
+        steps = transfer.card.provenance.get("iterations", "unknown")
+        click.echo(f"model: {chosen} ({height} x {width} pixels, trained for {steps} iterations)", err=True)
+    return transfer
+
+
+def pose_config(params: Path | None) -> PoseConfig | None:
+    """The detector that the params name; None, which means the shipped one, where there are none."""
+    if params is None and not PARAMS.is_file():
+        return None
+    return load_params(params or PARAMS).pose
+
+
+def newest_model(folder: Path) -> Path:
+    """The generator in `folder` that was written last: a .safetensors file, or an exported folder.
+
+    Raises:
+        PoseGANError: there is none.
+    """
+    found = [*folder.glob("*.safetensors"), *(weights.parent for weights in folder.glob("*/model.safetensors"))]
+    if not found:
+        raise PoseGANError(f"{folder}: holds no trained generator; run make repro first, which trains one, or name another with --model")
+    return max(found, key=lambda path: ((path / "model.safetensors" if path.is_dir() else path).stat().st_mtime_ns, path.name))

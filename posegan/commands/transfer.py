@@ -1,0 +1,134 @@
+"""`posegan transfer`: one person, or a folder of them, in other poses."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+from posegan.commands.options import FILE, generator_options, open_transfer
+from posegan.commands.output import picture_format, save_image
+from posegan.errors import PoseGANError
+from posegan.files import write_atomically
+from posegan.formats.pair_csv import read_pair_csv
+from posegan.pose_texts import PICTURES, parse_pose
+
+if TYPE_CHECKING:
+    from posegan.transfers import Drawn, Job
+
+JSON = ".json"
+
+
+@click.command()
+@click.argument("source", type=FILE, required=False)
+@click.option("--pose", help="A built-in pose such as walking-3/left, a picture of somebody, or FILE#IMAGE, a row of a file of keypoints.")
+@click.option("--pairs", type=FILE, help="A CSV from,to of pictures and poses, instead of SOURCE and --pose; its files are beside it.")
+@click.option("--out", required=True, type=FILE, help="Where to write: .png, .jpg, .json (what was detected), or a folder for many.")
+@click.option("--grid", is_flag=True, help="Write source, target pose and result side by side.")
+@click.option("--paste", is_flag=True, help="Write the whole SOURCE with the result in its person's place.")
+@click.option("--format", "suffix", type=click.Choice(["png", "jpg", "json"]), default="png", show_default=True, help="In a folder.")
+@click.option("--batch-size", type=click.IntRange(1, 1024), default=16, show_default=True, help="People drawn at once.")
+@generator_options
+def transfer(
+    source: Path | None, pose: str | None, pairs: Path | None, out: Path, grid: bool, paste: bool, suffix: str, batch_size: int,
+    model: Path | None, params: Path | None, device: str,
+) -> None:  # fmt: skip
+    """Draw the person of the picture SOURCE, or of every picture in the folder SOURCE, in another pose.
+
+    SOURCE may be a crop or a whole photograph: the person is found and cut out. Each picture should show one person whole. Poses are
+    found in pictures too, or taken from keypoints.parquet, a keypoint CSV, COCO or OpenPose JSON, or the built-in ones: standing,
+    sitting, waving, arms-raised, walking-1 to walking-8, from the sides /front, /front-right, /right, /back-right, /back, /back-left,
+    /left, /front-left.
+    """
+    if (pairs is None) == (source is None) or (source is None) == (pose is not None):
+        raise click.UsageError("name SOURCE and --pose, or --pairs alone")
+    if grid and paste:
+        raise click.UsageError("--grid and --paste cannot both be written; choose one")
+    many = pairs is not None or (source is not None and source.is_dir())
+    if not many:
+        picture_format(out, JSON)  # an unknown extension should not show only after the work
+    jobs = list(_listed_jobs(pairs, out, suffix)) if pairs is not None else list(_jobs(source or Path(), pose or "", out, suffix))
+    if many and (out.suffix or out.is_file()) and not out.is_dir():
+        raise PoseGANError(f"{out}: expected a folder's name for {len(jobs):,} results")
+    _run(jobs, many, grid, paste, batch_size, (model, params, device))
+
+
+def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int, options: tuple[Path | None, Path | None, str]) -> None:
+    transfer = open_transfer(*options)
+    from posegan.people import People
+    from posegan.transfers import Failed, draw_all
+
+    failures = 0
+    with ExitStack() as stack:
+        people = stack.enter_context(People(transfer, keep_photos=paste, remembered=4 * batch_size))
+        bar = stack.enter_context(tqdm(total=len(jobs), unit="image", disable=None if many else True, desc="transfer"))
+        for result in draw_all(jobs, transfer, people, batch_size):
+            if isinstance(result, Failed):
+                if not many:
+                    raise result.error
+                failures += 1
+                bar.write(f"{result.job.out}: not drawn: {result.error}")
+            else:
+                _write(result, grid, paste)
+            bar.update()
+    if failures:
+        raise PoseGANError(f"{failures:,} of {len(jobs):,} were not drawn, for the reasons above; the others are written")
+    click.echo(f"{len(jobs):,} results written to {jobs[0].out.parent}" if many else f"{jobs[0].out}: written")
+
+
+def _write(drawn: "Drawn", grid: bool, paste: bool) -> None:
+    import PIL.Image
+
+    from posegan.transfers import comparison, pasted
+
+    path = drawn.job.out
+    if path.suffix.lower() == JSON:
+        write_atomically(path, json.dumps(_detected(drawn), indent=1) + "\n")
+    else:
+        save_image(path, comparison(drawn) if grid else pasted(drawn) if paste else PIL.Image.fromarray(drawn.picture))
+
+
+def _detected(drawn: "Drawn") -> dict[str, Any]:
+    person = drawn.aim.person
+    return {"source": drawn.source.described(), "target": {"pose": drawn.job.pose.name} if person is None else person.described()}
+
+
+def _jobs(source: Path, text: str, out: Path, suffix: str) -> "Iterator[Job]":
+    from posegan.transfers import Job
+
+    pose = parse_pose(text)
+    if not source.is_dir():
+        yield Job(source, pose, out)
+        return
+    files = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES and path.is_file())
+    if not files:
+        raise PoseGANError(f"{source}: holds no picture ({', '.join(PICTURES)})")
+    yield from _unique([Job(file, pose, out / f"{file.stem}.{suffix}") for file in files])
+
+
+def _listed_jobs(pairs: Path, out: Path, suffix: str) -> "Iterator[Job]":
+    from posegan.transfers import Job
+
+    jobs = []
+    for pair in read_pair_csv(pairs):
+        try:
+            pose = parse_pose(pair.target, pairs.parent)
+        except PoseGANError as error:
+            raise PoseGANError(f"{pair.where}: {error}") from error
+        to = (pose.row or pose.name).replace("\\", "/").strip("/").replace("/", "-")
+        to = Path(to).stem if pose.picture or pose.row else to
+        jobs.append(Job(pairs.parent / pair.source, pose, out / f"{Path(pair.source).stem}_to_{to}.{suffix}"))
+    if not jobs:
+        raise PoseGANError(f"{pairs}: holds no pair; write one `from,to` a line")
+    yield from _unique(jobs)
+
+
+def _unique(jobs: "list[Job]") -> "Iterator[Job]":
+    """The jobs, those whose result would overwrite an earlier one under a numbered name."""
+    taken: dict[Path, int] = {}
+    for job in jobs:
+        number = taken[job.out] = taken.get(job.out, 0) + 1
+        yield job if number == 1 else job._replace(out=job.out.with_stem(f"{job.out.stem}-{number}"))

@@ -1,0 +1,80 @@
+"""What a pose's text means, and the same person from every format."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.tables import read_keypoints
+from posegan.errors import PoseGANError
+from posegan.formats.annotation import Annotation
+from posegan.formats.coco import write_coco
+from posegan.formats.keypoint_csv import write_keypoint_csv
+from posegan.formats.openpose import write_openpose
+from posegan.pose_library import library_pose
+from posegan.pose_texts import PoseText, parse_pose, read_row
+
+
+@pytest.fixture
+def two() -> list[Annotation]:
+    poses = {"0002_c1s1_000451_03.jpg": "walking-1/left", "0007_c2s3_070952_01.jpg": "standing/front"}
+    return [Annotation(name, library_pose(pose, 128, 64).round(), 0.9) for name, pose in poses.items()]
+
+
+def test_a_text_is_a_file_first_and_then_a_built_in_pose(tmp_path: Path) -> None:
+    assert parse_pose("sitting/left", tmp_path) == PoseText("sitting/left")
+    (tmp_path / "sitting").mkdir()
+    (tmp_path / "sitting" / "left").write_bytes(b"")
+    assert parse_pose("sitting/left", tmp_path).picture == tmp_path / "sitting/left"
+    assert parse_pose("absent.jpg", tmp_path).picture == tmp_path / "absent.jpg"
+    (tmp_path / "k.csv").write_text("x")
+    assert parse_pose("k.csv#a.jpg", tmp_path) == PoseText("k.csv#a.jpg", None, tmp_path / "k.csv", "a.jpg")
+    with pytest.raises(PoseGANError, match="flying: no such file, and no built-in pose; poses are standing"):
+        parse_pose("flying", tmp_path)
+
+
+def test_every_format_gives_the_same_row(tmp_path: Path, two: list[Annotation]) -> None:
+    write_keypoint_csv(tmp_path / "k.csv", two)
+    write_coco(tmp_path / "k.json", two, {})
+    (tmp_path / "openpose").mkdir()
+    write_openpose(tmp_path / "openpose", two)
+    wanted = two[0].keypoints
+    for text in ("k.csv#0002_c1s1_000451_03.jpg", "k.json#0002_c1s1_000451_03", "openpose#0002_c1s1_000451_03.jpg"):
+        pose = parse_pose(text, tmp_path)
+        assert pose.table is not None
+        row = read_row(pose.table, pose.row)
+        np.testing.assert_allclose(row.keypoints[:, :2], wanted[:, :2], atol=0.51)
+        assert row.size is None
+    [file] = (tmp_path / "openpose").glob("0007*")
+    np.testing.assert_array_equal(read_row(file, "").keypoints[:, :2], two[1].keypoints[:, :2])
+
+
+def test_a_table_knows_the_size(prepared) -> None:
+    keypoints = read_keypoints(prepared.keypoints)
+    number = keypoints.table["status"].to_pylist().index("ok")
+    name = keypoints.table["image"][number].as_py()
+    row = read_row(prepared.keypoints, name)
+    np.testing.assert_array_equal(row.keypoints, keypoints.joints[number])
+    assert row.size == (32, 64)
+    assert np.array_equal(read_row(prepared.keypoints, name.split("/")[1]).keypoints, row.keypoints)
+
+
+def test_what_is_wrong_with_a_row_is_said(tmp_path: Path, two: list[Annotation]) -> None:
+    path = tmp_path / "k.csv"
+    write_keypoint_csv(path, two)
+    with pytest.raises(PoseGANError, match=r"has no row 9\.jpg; a row is named by its image, such as 0002_c1s1_000451_03\.jpg"):
+        read_row(path, "9.jpg")
+    with pytest.raises(PoseGANError, match="holds 2 rows; choose one as"):
+        read_row(path, "")
+    torso = two[0].keypoints.copy()
+    torso[2] = 0
+    write_keypoint_csv(tmp_path / "cut.csv", [two[0]._replace(keypoints=torso)])
+    with pytest.raises(PoseGANError, match="shoulders and hips are not all there"):
+        read_row(tmp_path / "cut.csv", "")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(PoseGANError, match="not a table of keypoints"):
+        read_row(tmp_path / "broken.parquet", "x")
+    (tmp_path / "other.json").write_text(json.dumps({"a": 1}))
+    with pytest.raises(PoseGANError, match="expected COCO's lists"):
+        read_row(tmp_path / "other.json", "x")

@@ -1,0 +1,195 @@
+"""`posegan transfer` on drawn people with the shipped detector, and on everything that is not a picture of one person."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from click.testing import CliRunner, Result
+from tiny_run import ROOT
+from use_fixtures import drawn_person, photograph, write_model
+
+from posegan.__main__ import cli
+from posegan.formats.annotation import Annotation
+from posegan.formats.keypoint_csv import write_keypoint_csv
+from posegan.pose_library import library_pose
+from posegan.skeleton import JOINTS
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "g.safetensors")
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("people")
+    for number in range(3):
+        drawn_person(number).save(folder / f"p{number}.png")
+    return folder
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["transfer", *map(str, arguments)], prog_name="posegan")
+
+
+def pixels(path: Path) -> np.ndarray:
+    with PIL.Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), int)
+
+
+def test_one_picture(model: Path, people: Path, tmp_path: Path) -> None:
+    result = run(people / "p0.png", "--pose", people / "p1.png", "--out", tmp_path / "o.png", "--model", model)
+    assert result.exit_code == 0, result.output
+    assert pixels(tmp_path / "o.png").shape == (128, 64, 3)
+    assert run(people / "p0.png", "--pose", people / "p1.png", "--out", tmp_path / "g.jpg", "--grid", "--model", model).exit_code == 0
+    assert pixels(tmp_path / "g.jpg").shape[1] > 4 * 64
+
+
+def test_a_folder_is_its_pictures_one_by_one(model: Path, people: Path, tmp_path: Path) -> None:
+    result = run(people, "--pose", "walking-3/left", "--out", tmp_path / "all", "--model", model, "--batch-size", 2)
+    assert result.exit_code == 0, result.output
+    for number in range(3):
+        run(people / f"p{number}.png", "--pose", "walking-3/left", "--out", tmp_path / "one.png", "--model", model)
+        assert np.abs(pixels(tmp_path / "one.png") - pixels(tmp_path / "all" / f"p{number}.png")).max() <= 1
+
+
+def test_pairs_from_a_list(model: Path, people: Path, tmp_path: Path) -> None:
+    write_keypoint_csv(tmp_path / "k.csv", [Annotation("a.jpg", library_pose("standing/back", 128, 64), 1.0)])
+    for file in people.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "pairs.csv").write_text(
+        "from,to\np0.png,p1.png\np0.png,sitting/left\np1.png,k.csv#a.jpg\np0.png,p1.png\nabsent.png,standing\n"
+    )
+    result = run("--pairs", tmp_path / "pairs.csv", "--out", tmp_path / "out", "--model", model, "--format", "jpg")
+    assert result.exit_code == 1
+    assert "absent.png: no such file" in result.output
+    assert "1 of 5 were not drawn" in result.output
+    written = ["p0_to_p1-2.jpg", "p0_to_p1.jpg", "p0_to_sitting-left.jpg", "p1_to_a.jpg"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == written
+
+
+def test_a_photograph_gets_its_person_back(model: Path, tmp_path: Path) -> None:
+    photo = photograph(9)
+    photo.save(tmp_path / "photo.png")
+    assert run(tmp_path / "photo.png", "--pose", "standing", "--out", tmp_path / "o.png", "--paste", "--model", model).exit_code == 0
+    changed = np.abs(pixels(tmp_path / "o.png") - np.asarray(photo, int)).max(axis=2) > 0
+    assert changed.shape == (200, 300)
+    assert changed[100, 150]
+    assert not changed[:, :70].any()
+    assert not changed[:, 230:].any()
+
+
+def test_what_was_detected_as_json(model: Path, people: Path, tmp_path: Path) -> None:
+    assert run(people / "p0.png", "--pose", "standing/left", "--out", tmp_path / "o.json", "--model", model).exit_code == 0
+    found = json.loads((tmp_path / "o.json").read_text())
+    assert found["target"] == {"pose": "standing/left"}
+    assert found["source"]["width"] == 64
+    assert list(found["source"]["keypoints"]) == list(JOINTS)
+    assert 0 < found["source"]["confidence"] <= 1
+
+
+def test_the_newest_model_is_taken_and_named(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(people / "p0.png", "--pose", "standing", "--out", "o.png")
+    assert result.exit_code == 1
+    assert "models: holds no trained generator; run make repro first" in result.output
+    (tmp_path / "models").mkdir()
+    for age, name in enumerate(("new", "old")):
+        path = write_model(tmp_path / "models" / f"{name}.safetensors", iterations=f"{age}7")
+        os.utime(path, (10**9 - age, 10**9 - age))
+    result = run(people / "p0.png", "--pose", "standing", "--out", "o.png")
+    assert result.exit_code == 0
+    assert "model: models/new.safetensors (128 x 64 pixels, trained for 07 iterations)" in result.output
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims many pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("black.png", "no person found; use a picture in which one person is seen whole"),
+        ("dot.png", "no person found"),
+        ("huge.png", "64,000,000 allowed"),
+        ("text.png", "not a usable image: not a JPEG, PNG, WebP or BMP image"),
+        ("empty.jpg", "not a usable image: the file is empty"),
+        ("absent.jpg", "no such file"),
+    ],
+)
+def test_bad_pictures_end_with_one_sentence_and_no_file(model: Path, people: Path, tmp_path: Path, name: str, expected: str) -> None:
+    PIL.Image.new("RGB", (64, 128)).save(tmp_path / "black.png")
+    PIL.Image.new("RGB", (1, 1), "white").save(tmp_path / "dot.png")
+    (tmp_path / "huge.png").write_bytes(huge_png(20_000, 20_000))
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    before = sorted(tmp_path.iterdir())
+    for line in ((tmp_path / name, "--pose", "standing"), (people / "p0.png", "--pose", tmp_path / name)):
+        result = run(*line, "--out", tmp_path / "o.png", "--model", model)
+        assert result.exit_code == 1, result.output
+        assert result.output.startswith("error: ")
+        assert result.output.count("\n") == 1
+        assert f"{name}: " in result.output
+        assert expected in result.output
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_wrong_models_and_places_are_named(model: Path, people: Path, tmp_path: Path) -> None:
+    line = (people / "p0.png", "--pose", "standing", "--out", tmp_path / "o.png", "--model")
+    (tmp_path / "cut.safetensors").write_bytes(model.read_bytes()[:1000])
+    assert "not a whole safetensors file" in run(*line, tmp_path / "cut.safetensors").output
+    assert "a folder without model.safetensors" in run(*line, people).output
+    (tmp_path / "file").write_text("")
+    result = run(people, "--pose", "standing", "--out", tmp_path / "file", "--model", model)
+    assert "expected a folder's name for 3 results" in result.output
+    (tmp_path / "empty").mkdir()
+    assert "holds no picture" in run(tmp_path / "empty", "--pose", "standing", "--out", tmp_path / "x", "--model", model).output
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+def test_a_folder_that_cannot_be_written_is_named(model: Path, people: Path) -> None:
+    result = run(people / "p0.png", "--pose", "standing", "--out", "/dev/full/o.png", "--model", model)
+    assert result.exit_code == 1
+    assert "o.png: could not be written" in result.output
+
+
+def test_help_needs_no_torch() -> None:
+    program = "import sys; from posegan.__main__ import cli; cli(['transfer', '--help'], standalone_mode=False); print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "--pairs" in shown
+    assert not {"torch", "ultralytics"} & set(shown.split())
+
+
+def test_ctrl_c_leaves_whole_files_only(model: Path, people: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(400):
+        (tmp_path / "in" / f"{number:03}.png").symlink_to(people / "p0.png")
+    line = [sys.executable, "-m", "posegan", "transfer", str(tmp_path / "in"), "--pose", "standing", "--out", str(tmp_path / "out")]
+    line += ["--model", str(model), "--batch-size", "2"]
+    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and len(list(tmp_path.glob("out/*.png"))) < 3:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; nothing half-written was left" in errors
+    assert "Traceback" not in errors
+    left = list((tmp_path / "out").iterdir())
+    assert 3 <= len(left) < 400
+    for path in left:
+        assert pixels(path).shape == (128, 64, 3)

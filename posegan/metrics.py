@@ -35,7 +35,8 @@ class SSIM(NamedTuple):
 def l1(images: Tensor, targets: Tensor) -> Tensor:
     """Mean absolute difference per image, in 0 .. 1 (0: identical, 1: black against white)."""
     _check_images(images, targets)
-    return (images.double() - targets.double()).abs().mean(dim=(1, 2, 3)) / 255
+    differences = torch.maximum(images, targets) - torch.minimum(images, targets)  # exact, in an eighth of float64's memory
+    return differences.sum(dim=(1, 2, 3), dtype=torch.int64).double() / (255 * images.shape[1:].numel())
 
 
 def psnr(images: Tensor, targets: Tensor) -> Tensor:

@@ -17,7 +17,9 @@ from posegan.skeleton import MASK_PAIRS
 
 MASK_RADIUS = 4.0  # pixels: half width of the mask's rectangles and radius of its discs
 MASK_CLOSING = 5  # pixels: side of the square that closes the gaps between them
-_TINY = 1e-6  # pixels: of a direction, below which a line counts as parallel to the rows
+_TINY = 1e-6  # pixels: a line shorter than that has no direction
+_MARGIN = 1e-9  # pixels: what is on an edge, up to rounding, belongs to the shape
+_LEVEL = 1e-14  # of a direction: a line that is parallel to the rows, or as good as
 _BELOW = np.array([(1 << count) - 1 for count in range(65)], "<u8")  # the lowest 0 .. 64 bits of a word
 _CHUNK = 8  # poses whose intervals fit a core's cache
 
@@ -73,12 +75,11 @@ def _rectangle_rows(rows: Floats, starts: Floats, ends: Floats) -> tuple[Floats,
 
 
 def _between(slope: Floats, constant: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """The interval of x for which low <= slope * x + constant <= high; all or nothing where the slope is 0."""
-    steep = np.abs(slope) > _TINY
-    divisor = np.where(steep, slope, 1.0)
-    ends = (low - constant) / divisor, (high - constant) / divisor
-    everything = np.where((constant >= low) & (constant <= high), np.inf, -np.inf)
-    return np.where(steep, np.minimum(*ends), -everything), np.where(steep, np.maximum(*ends), everything)
+    """The interval of x for which low <= slope * x + constant <= high, up to rounding; all or nothing where the slope is 0."""
+    # A slope of 0 becomes one so small that the margin alone, divided by it, leaves every image.
+    inverse = 1 / np.where(np.abs(slope) > _LEVEL, slope, _LEVEL)
+    ends = (low - _MARGIN - constant) * inverse, (high + _MARGIN - constant) * inverse
+    return np.minimum(*ends), np.maximum(*ends)
 
 
 def _disc_rows(rows: Floats, joints: Floats) -> tuple[Floats, Floats]:

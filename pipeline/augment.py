@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from posegan.files import atomic_path, sha256_of, write_atomically
 from posegan.images import ImageError, decode_image, encode_jpeg
 from posegan.inference import Fitted, PoseTransfer
 from posegan.placing import place_keypoints
+from posegan.samples import Picture
 from posegan.skeleton import TORSO
 
 GENERATED_SEQUENCE = 9
@@ -133,9 +135,9 @@ def write_augmented(out: Path, raw: Path, sources: Sequence[Source], transfer: P
         for start in tqdm(parts, "augment", unit="part", disable=None):
             done = staging / "parts" / f"{start:08d}.json"
             if not done.is_file():
-                made = list(_draw_part(archive, sources, start, transfer, recipe))
-                list(pool.map(lambda one: (staging / TRAIN / one[0].image).write_bytes(one[1]), made))
-                write_atomically(done, json.dumps([one[0] for one in made]))
+                drawn = _draw_part(archive, sources, start, transfer, recipe)
+                made = list(pool.map(partial(_store, staging / TRAIN), drawn))
+                write_atomically(done, json.dumps(made))
         if recipe["with_real"]:
             for member, _ in tqdm(image_members(archive), "copy", unit="image", disable=None):
                 (staging / member).parent.mkdir(exist_ok=True)
@@ -151,7 +153,8 @@ def write_augmented(out: Path, raw: Path, sources: Sequence[Source], transfer: P
 
 def _draw_part(
     archive: Any, sources: Sequence[Source], start: int, transfer: PoseTransfer, recipe: dict[str, Any]
-) -> Iterator[tuple[Made, bytes]]:
+) -> Iterator[tuple[Made, Picture]]:
+    """The drawings of a part, their sums not known yet."""
     names, people, poses = list[tuple[str, Source, Source]](), list[Fitted](), list[Any]()
     for place in range(start, min(start + _SOURCES_A_PART, len(sources))):
         source = sources[place]
@@ -167,10 +170,15 @@ def _draw_part(
     if not names:
         return
     pictures = transfer.draw(people, poses).permute(0, 2, 3, 1).contiguous().numpy()
-    for (name, source, other_source), picture in zip(names, pictures, strict=True):
-        jpeg = encode_jpeg(picture)
-        digest = hashlib.sha256(jpeg).hexdigest()
-        yield Made(name, source.image, other_source.image, source.name.identity, source.name.camera, digest), jpeg
+    for (name, source, lender), picture in zip(names, pictures, strict=True):
+        yield Made(name, source.image, lender.image, source.name.identity, source.name.camera, ""), picture
+
+
+def _store(folder: Path, drawing: tuple[Made, Picture]) -> Made:
+    made, picture = drawing
+    jpeg = encode_jpeg(picture)
+    (folder / made.image).write_bytes(jpeg)
+    return made._replace(sha256=hashlib.sha256(jpeg).hexdigest())
 
 
 def _write_manifest(path: Path, rows: Sequence[Made], recipe: dict[str, Any]) -> None:

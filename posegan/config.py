@@ -230,7 +230,10 @@ class Recipe(Section):
 
 
 class TrainConfig(Section):
-    """One training run; an iteration is one update of the discriminator and one of the generator."""
+    """One training run; an iteration is one update of the discriminator and one of the generator.
+
+    corrupt: whether a damaged sample of the shards ends the run, or is left out and named when it is over.
+    """
 
     seed: Seed
     iterations: Positive

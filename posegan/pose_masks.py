@@ -2,8 +2,11 @@
 
 Legend: B images, K = 18 joints, H, W height and width in pixels; S shapes of a pose (23 rectangles, 18 discs). Every shape is
 convex, so each row of pixels meets it in one interval: B * S * H intervals stand for B * S * H * W pixels. In NumPy on the CPU:
-the work is small, and handing it to several threads cost more than it saved.
+PyTorch's division of such small operations among threads cost more than it saved.
 """
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,7 @@ from posegan.skeleton import MASK_PAIRS
 MASK_RADIUS = 4.0  # pixels: half width of the mask's rectangles and radius of its discs
 MASK_CLOSING = 5  # pixels: side of the square that closes the gaps between them
 _TINY = 1e-6  # pixels: of a direction, below which a line counts as parallel to the rows
+_BELOW = np.array([(1 << count) - 1 for count in range(65)], "<u8")  # the lowest 0 .. 64 bits of a word
 _CHUNK = 8  # poses whose intervals fit a core's cache
 
 Floats = npt.NDArray[np.float64]  # a pixel on a shape's edge belongs to it, whatever float32 would make of the edge
@@ -29,10 +33,15 @@ def pose_masks(keypoints: Tensor, height: int, width: int) -> Tensor:
     confidence 0 contributes nothing.
     """
     joints = keypoints.detach().cpu().numpy().astype(np.float64)
-    masks = np.zeros((len(joints), 1, height, width), bool)
-    for start in range(0, len(joints), _CHUNK):
-        masks[start : start + _CHUNK, 0] = _masks(joints[start : start + _CHUNK], height, width)
-    return torch.from_numpy(masks).to(keypoints.device)
+    chunks = [joints[start : start + _CHUNK] for start in range(0, len(joints), _CHUNK)]
+    draw = partial(_masks, height=height, width=width)
+    if (threads := min(torch.get_num_threads(), len(chunks))) > 1:  # NumPy lets go of the interpreter
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(draw, chunks))
+    else:
+        parts = [draw(chunk) for chunk in chunks]
+    masks = np.concatenate(parts) if parts else np.zeros((0, height, width), bool)
+    return torch.from_numpy(masks[:, None]).to(keypoints.device)
 
 
 def masked(images: Tensor, masks: Tensor) -> Tensor:
@@ -82,16 +91,16 @@ def _disc_rows(rows: Floats, joints: Floats) -> tuple[Floats, Floats]:
 
 
 def _union(left: Floats, right: Floats, width: int) -> Bools:
-    """Pixels (B, H, W) in any of the intervals (B, S, H): +1 where one begins, -1 behind its end, summed along the row."""
+    """Pixels (B, H, W) in any of the intervals (B, S, H): an interval is a run of bits in words of 64, a union their OR."""
     begin = np.ceil(left).clip(0, width).astype(np.int64)
     end = (np.floor(right) + 1).clip(0, width).astype(np.int64)
-    batch, _, height = left.shape
-    lines = np.arange(batch)[:, None, None] * height + np.arange(height)  # (B, 1, H): the row's number in all images
-    full = end > begin
-    size = batch * height * (width + 1)
-    begins, ends = (np.bincount((lines * (width + 1) + places)[full], minlength=size) for places in (begin, end))
-    steps = (begins - ends).reshape(batch, height, width + 1)
-    covered: Bools = np.cumsum(steps, axis=2)[..., :width] > 0
+    words = -(-width // 64)
+    rows = np.empty((left.shape[0], left.shape[2], words), "<u8")
+    for word in range(words):
+        first, last = ((places - 64 * word).clip(0, 64) for places in (begin, end))
+        rows[..., word] = np.bitwise_or.reduce(_BELOW[last] & ~_BELOW[first], axis=1)
+    bits = np.unpackbits(rows.view(np.uint8), axis=-1, count=width, bitorder="little")
+    covered: Bools = bits.view(np.bool_)
     return covered
 
 

@@ -70,6 +70,7 @@ class Material(NamedTuple):
 
 def make_material(folder: Path, identities: int, images: int) -> Material:
     """Write random crops with random joints as raw.zip and tables, shards, loose files and one record a pair."""
+    folder.mkdir(exist_ok=True)
     material = Material(folder, folder / "keypoints.parquet", folder / "pairs.parquet", folder / "raw.zip")
     generator = np.random.default_rng(0)
     names = [f"bounding_box_train/{i:04d}_c1s1_{n:06d}_00.jpg" for i in range(1, identities + 1) for n in range(images)]

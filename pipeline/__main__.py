@@ -30,18 +30,18 @@ EXCHANGE = {
     "export-keypoints": "Write a table of keypoints as CSV, COCO or OpenPose.",
     "export-pairs": "Write the pairs of a split as a CSV.",
 }
-EXPERIMENTS = {
-    "ablation": "Train every recipe with the same budget and compare them in a table.",
-}
 USES = {
     "augment": "Draw the train images in other poses, as a Market-1501 folder for re-identification.",
+}
+EXPERIMENTS = {
+    "ablation": "Train every recipe with the same budget and compare them in a table.",
 }
 SECTIONS = {
     "Stages, in order": STAGES,
     "Pages to look at": PAGES,
     "Keypoints and pairs, to and from other programs": EXCHANGE,
-    "Experiments": EXPERIMENTS,
     "With a trained model": USES,
+    "Experiments": EXPERIMENTS,
 }
 
 

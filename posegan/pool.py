@@ -84,6 +84,7 @@ class Reader:
         Raises:
             PoseGANError: a sample is damaged and damage is an error, or its shard is missing; names the shard and the identity.
         """
+        self._index.fetch(self._samples, rows)
         return list(self._threads.map(self._read, rows.tolist()))
 
     def decode(self, samples: Ints, stored: Sequence[StoredSample | None], images: Ints | None = None) -> Pool:

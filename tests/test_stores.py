@@ -1,17 +1,20 @@
 import itertools
 import shutil
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import fsspec
 import pytest
 from conftest import Prepared
 from loopback import Handler, Loopback, serving
+from test_stream import equal
 
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.shards import CorruptSampleError, ShardIndex
 from posegan.stores import ATTEMPTS, RemoteStore, is_address
+from posegan.stream import TrainStream
 
 NAME = "test/test-000000.tar.gz"
 
@@ -58,6 +61,12 @@ def test_shards_over_http_are_those_of_the_folder_and_each_is_fetched_once(serve
     ShardIndex.load(f"{server.url}/shards", tmp_path).read(here.samples[0])
     assert [path for path, _ in server.asked][len(asked) :] == ["/shards/SHA256SUMS"]  # which alone may have changed
     assert all(path.name.startswith(sha256_of(path)) for path in tmp_path.iterdir())
+
+
+def test_a_stream_over_http_gives_the_batches_of_the_folder(server: Loopback, prepared: Prepared, tmp_path: Path) -> None:
+    indices = [ShardIndex.load(prepared.shards), ShardIndex.load(f"{server.url}/shards", tmp_path)]
+    here, there = (TrainStream(index, "train", prepared.image, 4, 0, 1, 2) for index in indices)
+    assert all(equal(one, other) for one, other in islice(zip(here.batches(3), there.batches(3), strict=False), 9))
 
 
 def test_any_file_system_that_fsspec_knows_will_do(prepared: Prepared, tmp_path: Path) -> None:

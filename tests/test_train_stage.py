@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,16 +18,18 @@ from tiny_run import ROOT, tiny_params
 
 from pipeline.train import open_live, stop_on_signals, train
 from posegan.checkpoint import load_generator, read_generator_card
+from posegan.errors import PoseGANError
+from posegan.shards import ShardIndex
 
 
-def options(folder: Path, prepared: Prepared, **changes: int) -> list[str]:
+def options(folder: Path, prepared: Prepared, **changes: object) -> list[str]:
     params = tiny_params(train=changes)
     (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump()))
     names = {"params": "params.yaml", "out": "generator.safetensors", "live": "dvclive", "samples": "samples", "state": "state"}
     return [*(part for name, path in names.items() for part in (f"--{name}", str(folder / path))), "--shards", str(prepared.shards)]
 
 
-def run(folder: Path, prepared: Prepared, **changes: int) -> Result:
+def run(folder: Path, prepared: Prepared, **changes: object) -> Result:
     return CliRunner().invoke(train, options(folder, prepared, **changes), catch_exceptions=False)
 
 
@@ -130,3 +133,15 @@ def test_random_filters_are_named_in_all_that_they_touched(prepared: Prepared, t
     logged = {path.stem for path in (tmp_path / "dvclive" / "plots" / "metrics").glob("*.tsv")}
     assert "nearest_neighbour_random_filters" in logged
     assert "nearest_neighbour" not in logged
+
+
+def test_a_damaged_sample_stops_the_run_or_is_named_at_its_end(tmp_path: Path, prepared: Prepared) -> None:
+    damaged = prepared._replace(shards=Path(shutil.copytree(prepared.shards, tmp_path / "shards")))
+    sample = ShardIndex.load(damaged.shards).split("train")[0]
+    content = bytearray((damaged.shards / sample.shard).read_bytes())
+    content[sample.offset + sample.size // 2] ^= 1
+    (damaged.shards / sample.shard).write_bytes(content)
+    with pytest.raises(PoseGANError, match=rf"train-000000\.tar\.gz: identity {sample.identity} .* is damaged"):
+        run(tmp_path, damaged, iterations=2)
+    result = run(tmp_path, damaged, iterations=2, corrupt="skip")
+    assert f"train: left out 1 damaged samples (4 images, 12 pairs): identity {sample.identity} in train/" in result.output

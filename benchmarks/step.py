@@ -93,8 +93,8 @@ class Players:
 def our_step(players: Players, pair: Pair) -> Tensor:
     """The iteration of posegan.training; returns the L1 term."""
     output = players.generator(pair.source, pair.source_keypoints, pair.target_keypoints)
-    update_discriminator(players.discriminator, players.discriminator_optimiser, pair, output.image)
-    return update_generator(players.discriminator, players.generator_optimiser, players.losses, pair, output)["l1"]
+    update_discriminator(players.discriminator, players.discriminator_optimiser, [pair], [output.image])
+    return update_generator(players.discriminator, players.generator_optimiser, players.losses, [pair], [output])["l1"]
 
 
 def plain_step(players: Players, pair: Pair) -> Tensor:

@@ -244,6 +244,8 @@ class TrainConfig(Section):
     betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["float32", "bfloat16"]
+    channels_last: bool
+    compile: Literal["none", "default", "reduce-overhead"]
     device: Device
     pool_identities: Positive
     pairs_per_image: Positive

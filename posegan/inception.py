@@ -106,7 +106,7 @@ class Moments:
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:
-    """FID (Heusel et al., 2017): |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)); 0 for equal sets.
+    """FID (Heusel et al., 2017): `|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`; 0 for equal sets.
 
     With C = R^T R the last trace is the sum of the singular values of R1 R2^T: a matrix no larger than the sets, and never the
     complex root of one that is not symmetric.

@@ -2,24 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-import click
 import numpy as np
 
 from pipeline.market1501 import DISTRACTOR, JUNK, parse_name
 from posegan.errors import PoseGANError
-from posegan.files import atomic_path
 from posegan.formats.annotation import Annotation
-from posegan.formats.keypoint_csv import read_keypoint_csv
-from posegan.formats.pair_csv import write_pair_csv
 from posegan.skeleton import TORSO
 
 PAIRS, SEED = 12_000, 0
 _FOLDER = "bounding_box_test"
 
 
-def draw_published_pairs(annotations: Sequence[Annotation], pairs: int = PAIRS, seed: int = SEED) -> list[tuple[str, str]]:
+def market_test_pairs(annotations: Sequence[Annotation], pairs: int = PAIRS, seed: int = SEED) -> list[tuple[str, str]]:
     """A seeded sample of all ordered pairs of one identity, as the field drew it.
 
     Images of distractors and junk, and those that lack a shoulder or a hip, are dropped; identities come in the order of their
@@ -38,23 +34,3 @@ def draw_published_pairs(annotations: Sequence[Annotation], pairs: int = PAIRS, 
         raise PoseGANError(f"the annotations give {len(candidates):,} pairs, fewer than {pairs:,}; take those of the whole test split")
     chosen = np.random.RandomState(seed).choice(len(candidates), pairs, replace=False)
     return [candidates[row] for row in chosen]
-
-
-@click.command("published-pairs")
-@click.argument("annotations", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("data/pair_lists/market-pairs-test.csv"),
-    show_default=True,
-    help="List to write.",
-)
-def published_pairs(annotations: Path, out: Path) -> None:
-    """Make the field's 12,000 test pairs of Market-1501 from the published annotations.
-
-    ANNOTATIONS is market-annotation-test.csv (name:keypoints_y:keypoints_x). Name the list in pair.test_pairs.
-    """
-    pairs = draw_published_pairs(read_keypoint_csv(annotations))
-    with atomic_path(out) as temporary:
-        write_pair_csv(temporary, pairs)
-    click.echo(f"published-pairs: {len(pairs):,} pairs written to {out}")

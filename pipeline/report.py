@@ -76,6 +76,7 @@ def render(evaluation: Evaluation, curves: list[Chart]) -> str:
         "metrics": [
             (heading, "↑" if better == "higher" else "↓", [_value(evaluation, method, name, places) for method in METHODS])
             for name, heading, places, better in METRICS
+            if not all(math.isnan(evaluation.summary[method].get(name, math.nan)) for method in METHODS)
         ],
         "reasons": _grouped(evaluation.scores.reasons),
         "sections": [*pair_sections(evaluation), training_section(curves)],

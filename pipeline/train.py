@@ -22,9 +22,10 @@ from tqdm import tqdm
 from posegan.checkpoint import CheckpointFolder, save_generator
 from posegan.cli import INTERRUPTED
 from posegan.config import Params, load_params
-from posegan.device import choose_device, keep_freed_memory
+from posegan.device import keep_freed_memory
 from posegan.files import write_atomically
 from posegan.pool import merged
+from posegan.ranks import joined
 from posegan.shards import CACHE
 from posegan.training import LossRecord, Record, SampleRecord, StoppedError, Trainer, fingerprint, open_training_data
 
@@ -50,30 +51,42 @@ def train(params_path: Path, shards: str, out: Path, live: Path, samples: Path, 
     """
     started = time.monotonic()
     keep_freed_memory()
-    params = load_params(params_path)
-    data, shards_sha256 = open_training_data(shards, params, cache)
-    if not data.validation:
-        click.echo("train: the split val is empty: nothing is validated, and the samples show training pairs")
-    name = fingerprint(params, shards_sha256)
-    trainer = Trainer(params, data, CheckpointFolder(state / name, params.train.keep_checkpoints), choose_device(params.train.device))
-    if trainer.losses.features is not None:
-        click.echo(f"train: the feature losses look through {_features(trainer)}")
-    resumed = trainer.resume()
-    if resumed:
-        click.echo(f"train: goes on from step {resumed} of {params.train.iterations}, found in {state / name}")
-    pictures = SampleFolder(samples, state / name / "samples", resumed)
-    with stop_on_signals() as stop:
+    with joined() as ranks, stop_on_signals() as stop:
+        params = load_params(params_path)
+        data, shards_sha256 = open_training_data(shards, params, cache, rank=ranks.rank, world_size=ranks.world_size)
+        name = fingerprint(params, shards_sha256)
+        checkpoints = CheckpointFolder(state / name, params.train.keep_checkpoints)
+        trainer = Trainer(params, data, checkpoints, ranks.choose_device(params.train.device), ranks)
+        resumed = trainer.resume()
+        if ranks.is_first:
+            _announce(trainer, resumed)
         try:
-            speed = follow(trainer, open_live(live), pictures, stop)
+            if not ranks.is_first:
+                for _ in trainer.run(stop):
+                    pass
+                return
+            speed = follow(trainer, open_live(live), SampleFolder(samples, state / name / "samples", resumed), stop)
         except StoppedError as stopped:
             if "DVC_STAGE" in os.environ:  # with 0, DVC would take the stage for done and complain of its outputs
                 raise
-            click.echo(f"train: {stopped}")
+            if ranks.is_first:
+                click.echo(f"train: {stopped}")
             raise SystemExit(INTERRUPTED if stop.number == signal.SIGINT else 0) from None
     if skipped := merged(data.skipped):
         click.echo(f"train: left out {skipped.summary()}")
     save_generator(out, trainer.ema, params.model, params.image, provenance(params, shards_sha256, _features(trainer)))
     click.echo(f"train: {_summary(trainer)}; {speed}{time.monotonic() - started:.1f} s; wrote {out}")
+
+
+def _announce(trainer: Trainer, resumed: int) -> None:
+    if not trainer.data.validation:
+        click.echo("train: the split val is empty: nothing is validated, and the samples show training pairs")
+    if trainer.losses.features is not None:
+        click.echo(f"train: the feature losses look through {_features(trainer)}")
+    if trainer.ranks.world_size > 1:
+        click.echo(f"train: {trainer.ranks.world_size} processes share each batch of {trainer.params.train.batch_size} pairs")
+    if resumed:
+        click.echo(f"train: goes on from step {resumed} of {trainer.params.train.iterations}, found in {trainer.checkpoints.folder}")
 
 
 def follow(trainer: Trainer, live: Live, pictures: "SampleFolder", stop: threading.Event) -> str:

@@ -238,11 +238,14 @@ class TrainConfig(Section):
     seed: Seed
     iterations: Positive
     batch_size: Positive
+    accumulate: Positive
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     constant_rate: Fraction
     betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["float32", "bfloat16"]
+    channels_last: bool
+    compile: Literal["none", "default", "reduce-overhead"]
     device: Device
     pool_identities: Positive
     pairs_per_image: Positive
@@ -253,6 +256,12 @@ class TrainConfig(Section):
     sample_every: Positive
     checkpoint_every: Positive
     keep_checkpoints: Positive
+
+    @model_validator(mode="after")
+    def _equal_parts(self) -> Self:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate: expected a divisor of train.batch_size, {self.batch_size}, got {self.accumulate}")
+        return self
 
 
 class WeightsConfig(Section):

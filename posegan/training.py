@@ -10,16 +10,17 @@ import hashlib
 import itertools
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import PIL.Image
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from posegan import metrics
+from posegan.acceleration import begin_step, compile_networks, fused_adam, placed
 from posegan.batches import PairBatch, to_float
 from posegan.checkpoint import CheckpointFolder
 from posegan.config import Params
@@ -27,10 +28,11 @@ from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.images import image_grid
 from posegan.losses import GeneratorLoss
-from posegan.networks import Discriminator, Generator
+from posegan.networks import Discriminator, Generator, GeneratorOutput
 from posegan.pool import Skipped
 from posegan.prefetch import DevicePrefetcher
 from posegan.progress import Clock, RunningMeans
+from posegan.ranks import Ranks
 from posegan.samples import GRID_HEADER, comparison_rows, generate, on_device
 from posegan.shards import CACHE, ShardIndex
 from posegan.stream import ListedStream, TrainStream
@@ -40,8 +42,9 @@ SAMPLE_PAIRS = 8  # rows of the sample grids
 # What makes two runs the same run: these sections, the modules that this one rests on, the shards, the torch version.
 _SECTIONS = ("image", "model", "loss", "features", "train")
 _MODULES = (
-    "batches", "checkpoint", "config", "decoding", "draws", "features", "geometry", "images", "losses", "metrics", "networks", "order",
-    "pool", "prefetch", "progress", "samples", "shards", "skeleton", "stored", "stores", "stream", "training", "updates", "warp",
+    "acceleration", "batches", "checkpoint", "config", "decoding", "device", "draws", "features", "geometry", "images", "losses", "metrics",
+    "networks", "order", "pool", "prefetch", "progress", "ranks", "samples", "shards", "skeleton", "stored", "stores", "stream", "training",
+    "updates", "warp",
 )  # fmt: skip
 
 
@@ -146,11 +149,19 @@ class Trainer:
     resumed run is complete. Seeds torch's global generators.
     """
 
-    def __init__(self, params: Params, data: TrainingData, checkpoints: CheckpointFolder, device: torch.device) -> None:
-        self.params, self.data, self.checkpoints, self.device = params, data, checkpoints, device
+    def __init__(
+        self, params: Params, data: TrainingData, checkpoints: CheckpointFolder, device: torch.device, ranks: Ranks | None = None
+    ) -> None:
+        self.params, self.data, self.checkpoints, self.device, self.ranks = params, data, checkpoints, device, ranks or Ranks()
+        together = params.train.accumulate * self.ranks.world_size
+        if params.train.batch_size % together:
+            raise PoseGANError(
+                f"train.batch_size: expected a multiple of {together}, the {self.ranks.world_size} processes times train.accumulate, "
+                f"got {params.train.batch_size}"
+            )
         torch.manual_seed(params.train.seed)
-        self.generator = Generator(params.model, params.image).to(device)
-        self.discriminator = Discriminator(params.model).to(device)
+        self.generator = placed(Generator(params.model, params.image), device, params.train.channels_last)
+        self.discriminator = placed(Discriminator(params.model), device, params.train.channels_last)
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.losses = GeneratorLoss(params.loss, params.features)
         weights = params.loss
@@ -158,23 +169,25 @@ class Trainer:
             raise PoseGANError(
                 "loss: expected a weight above 0 for adversarial, l1, perceptual or nearest_neighbour; the image would learn nothing"
             )
-        torch.manual_seed(params.train.seed)  # dropout then does not depend on how the networks were initialised
         rate, betas = params.train.learning_rate, (params.train.betas[0], params.train.betas[1])
-        self.generator_optimiser = Adam(self.generator.parameters(), lr=rate, betas=betas)
-        self.discriminator_optimiser = Adam(self.discriminator.parameters(), lr=rate, betas=betas)
+        self.generator_optimiser = fused_adam(self.generator, rate, betas)
+        self.discriminator_optimiser = fused_adam(self.discriminator, rate, betas)
+        if params.train.compile != "none":
+            compile_networks(self.generator, self.discriminator, self.losses, params.train.compile)
+        self._averaged = [self.ranks.averaging(player) for player in (self.generator, self.discriminator)]
         self.step = 0
         self.history: list[tuple[int, dict[str, float]]] = []
         self._means = RunningMeans()
 
     def resume(self) -> int:
-        """Take over the newest state of the checkpoint folder, if there is one; returns the step reached."""
-        latest = self.checkpoints.latest()
+        """Take over the newest state of the first process's checkpoint folder, if there is one; returns the step reached."""
+        latest = self.ranks.from_first(self.checkpoints.latest() if self.ranks.is_first else None)
         if latest is not None:
             self._restore(latest[1])
         return self.step
 
     def run(self, stop: threading.Event | None = None) -> Iterator[Record]:
-        """Train from the current step to `train.iterations`, yielding records on the way.
+        """Train from the current step to `train.iterations`, yielding records on the way: in the first process all, in others losses.
 
         Args:
             stop: when set, the state is saved after the iteration in progress and `StoppedError` raised.
@@ -195,13 +208,15 @@ class Trainer:
                         values = self._log()
                 if values is not None:
                     yield LossRecord(self.step, values, *clock.read(train.batch_size))
-                if self.data.validation and self._due(train.validate_every):
-                    yield self._validate()
-                if self._due(train.sample_every):
-                    yield SampleRecord(self.step, self._sample_grid())
-                if self._due(train.checkpoint_every) or stop.is_set():  # last: what was yielded is done by then
-                    self._save()
-                if stop.is_set() and self.step < train.iterations:
+                stopping = self.ranks.any(stop.is_set())
+                if self.ranks.is_first:
+                    if self.data.validation and self._due(train.validate_every):
+                        yield self._validate()
+                    if self._due(train.sample_every):
+                        yield SampleRecord(self.step, self._sample_grid())
+                    if self._due(train.checkpoint_every) or stopping:  # last: what was yielded is done by then
+                        self._save()
+                if stopping and self.step < train.iterations:
                     raise StoppedError(
                         f"stopped at step {self.step} of {train.iterations}, state saved; the same command goes on from there"
                     )
@@ -211,19 +226,37 @@ class Trainer:
 
     def _iterate(self, batch: PairBatch) -> None:
         source, target = to_float(batch.source_images), to_float(batch.target_images)  # (B, 3, H, W)
-        pair = Pair(source, batch.source_keypoints, target, batch.target_keypoints)
+        pairs = Pair(source, batch.source_keypoints, target, batch.target_keypoints).parts(self.params.train.accumulate)
         terms: dict[str, Tensor] = {}
         self._set_learning_rate()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.train.precision == "bfloat16"):
+        if self.params.train.compile != "none":
+            begin_step()
+        if len(pairs) == 1:
             # The original runs the generator anew for each update, on minibatches of their own. One pass
             # serves both here: 57 instead of 75 GFLOP a pair at the paper's width.
-            output = self.generator(pair.source, pair.source_keypoints, pair.target_keypoints)
-            if self.params.loss.adversarial > 0:
-                terms |= update_discriminator(self.discriminator, self.discriminator_optimiser, pair, output.image)
-            terms |= update_generator(self.discriminator, self.generator_optimiser, self.losses, pair, output)
+            outputs: Iterable[GeneratorOutput] = list(self._draw(pairs))
+            images: Iterable[Tensor] = [output.image for output in outputs]
+        else:  # parts are there to save memory: what a part's backward pass needs is kept for one part at a time
+            outputs, images = self._draw(pairs), (output.image for output in self._draw(pairs, learning=False))
+        if self.params.loss.adversarial > 0:
+            with self._autocast():
+                terms |= update_discriminator(self._averaged[1], self.discriminator_optimiser, pairs, images)
+        with self._autocast():
+            terms |= update_generator(self.discriminator, self.generator_optimiser, self.losses, pairs, outputs)
         self.step += 1
         update_ema(self.ema, self.generator, ema_decay(self.step, self.params.train.ema_decay))
         self._means.add(self.step, terms)
+
+    def _draw(self, pairs: Sequence[Pair], learning: bool = True) -> Iterator[GeneratorOutput]:
+        """The generator's output for each part, when asked for; the same each time, as dropout is a function of step, process and part."""
+        for number, pair in enumerate(pairs):
+            torch.manual_seed(_seed(self.params.train.seed, self.step, self.ranks.rank, number))
+            with torch.set_grad_enabled(learning), self._autocast():
+                output: GeneratorOutput = self._averaged[0](pair.source, pair.source_keypoints, pair.target_keypoints)
+            yield output
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.train.precision == "bfloat16")
 
     def _set_learning_rate(self) -> None:
         train = self.params.train
@@ -234,7 +267,7 @@ class Trainer:
 
     def _log(self) -> dict[str, float]:
         self._check_losses()
-        values = self._means.take()
+        values = self.ranks.mean(self._means.take())
         self.history.append((self.step, values))
         return values
 
@@ -281,10 +314,9 @@ class Trainer:
         }
 
     def _state(self) -> dict[str, Any]:
-        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         record = {"step": self.step, "history": [[step, values] for step, values in self.history], "means": self._means.state()}
-        return {**parts, **record, "rng": torch.get_rng_state(), "cuda_rng": cuda}
+        return {**parts, **record}
 
     def _restore(self, state: dict[str, Any]) -> None:
         for name, part in self._parts().items():
@@ -292,9 +324,11 @@ class Trainer:
         self.step = state["step"]
         self.history = [(step, values) for step, values in state["history"]]
         self._means.restore(state["means"], self.device)
-        torch.set_rng_state(state["rng"])
-        if state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+
+
+def _seed(*numbers: int) -> int:
+    """A 64-bit seed that is a function of the numbers."""
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:8])
 
 
 def _floats(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -3,10 +3,12 @@
 Legend: B images of a batch, H, W height and width in pixels.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from posegan.losses import GeneratorLoss, discriminator_loss
@@ -21,33 +23,54 @@ class Pair(NamedTuple):
     target: Tensor
     target_keypoints: Tensor
 
+    def parts(self, count: int) -> "list[Pair]":
+        """The batch as `count` equal parts, in order."""
+        return [Pair(*tensors) for tensors in zip(*(tensor.chunk(count) for tensor in self), strict=True)]
 
-def update_discriminator(discriminator: Discriminator, optimiser: Optimizer, pair: Pair, generated: Tensor) -> dict[str, Tensor]:
-    """One step towards telling real from generated; nothing of it reaches the network that generated."""
-    condition = discriminator.condition(pair.source, pair.source_keypoints, pair.target_keypoints)
-    real_logits, fake_logits = discriminator(condition, pair.target, generated.detach())
-    loss = discriminator_loss(real_logits.float(), fake_logits.float())
+
+def update_discriminator(
+    discriminator: nn.Module, optimiser: Optimizer, pairs: Sequence[Pair], generated: Iterable[Tensor]
+) -> dict[str, Tensor]:
+    """One step towards telling real from generated; nothing of it reaches the network that generated.
+
+    The batch comes in equal parts, whose gradients add up to that of the whole; `generated` has the images of each.
+    """
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    losses = []
+    for pair, images in zip(pairs, generated, strict=False):
+        real_logits, fake_logits = discriminator(_condition(discriminator, pair), pair.target, images.detach())
+        losses.append(discriminator_loss(real_logits.float(), fake_logits.float()))
+        (losses[-1] / len(pairs)).backward()  # type: ignore[no-untyped-call]
     optimiser.step()
-    return {"discriminator": loss.detach()}
+    return _means([{"discriminator": loss} for loss in losses])
 
 
 def update_generator(
-    discriminator: Discriminator, optimiser: Optimizer, losses: GeneratorLoss, pair: Pair, output: GeneratorOutput
+    discriminator: nn.Module, optimiser: Optimizer, losses: GeneratorLoss, pairs: Sequence[Pair], outputs: Iterable[GeneratorOutput]
 ) -> dict[str, Tensor]:
-    """One step of the generator that made `output`, against a discriminator that stands still."""
+    """One step of the generator that made `outputs`, one for each part of the batch, against a discriminator that stands still."""
     discriminator.requires_grad_(False)  # its weights' gradients are a third of this backward pass, and nobody's
-    fake_logits = torch.zeros((), device=output.image.device)
-    if losses.weights.adversarial > 0:
-        condition = discriminator.condition(pair.source, pair.source_keypoints, pair.target_keypoints)
-        fake_logits = discriminator(condition, output.image)[0].float()
-    terms: dict[str, Tensor] = losses(output, pair.target, fake_logits)
-    discriminator.requires_grad_(True)
     optimiser.zero_grad(set_to_none=True)
-    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    terms = []
+    for pair, output in zip(pairs, outputs, strict=False):  # an output may be made when it is asked for
+        fake_logits = torch.zeros((), device=output.image.device)
+        if losses.weights.adversarial > 0:
+            fake_logits = discriminator(_condition(discriminator, pair), output.image)[0].float()
+        terms.append(losses(output, pair.target, fake_logits))
+        (torch.stack(list(terms[-1].values())).sum() / len(pairs)).backward()  # type: ignore[no-untyped-call]
     optimiser.step()
-    return {name: term.detach() for name, term in terms.items()}
+    discriminator.requires_grad_(True)
+    return _means(terms)
+
+
+def _condition(discriminator: nn.Module, pair: Pair) -> Tensor:
+    network = discriminator.module if isinstance(discriminator, DistributedDataParallel) else discriminator
+    return cast(Discriminator, network).condition(pair.source, pair.source_keypoints, pair.target_keypoints)
+
+
+def _means(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Each named term's mean over equal parts of a batch."""
+    return {name: torch.stack([part[name].detach() for part in parts]).mean(dim=0) for name in parts[0]}
 
 
 def learning_rate(step: int, iterations: int, peak: float, constant: float) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.published_pairs import draw_published_pairs
+from pipeline.published_pairs import market_test_pairs
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation
 from posegan.formats.keypoint_csv import read_keypoint_csv
@@ -17,7 +17,7 @@ PUBLISHED = Path(__file__).parents[2] / "shared" / "market1501"
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published annotations are not beside the project")
 def test_the_published_list_row_for_row() -> None:
-    made = draw_published_pairs(read_keypoint_csv(PUBLISHED / "market-annotation-test.csv"))
+    made = market_test_pairs(read_keypoint_csv(PUBLISHED / "market-annotation-test.csv"))
     listed = [(pair.source, pair.target) for pair in read_pair_csv(PUBLISHED / "market-pairs-test.csv")]
     assert made == listed
 
@@ -35,6 +35,6 @@ def test_the_rule_on_a_small_file() -> None:
     kept = [annotation(name, hidden=4) for name in names]  # a wrist is not asked for
     candidates = [(a, b) for group in (names[:3], names[3:]) for a in group for b in group if a != b]
     expected = pd.DataFrame(candidates).sample(n=5, replace=False, random_state=1)
-    assert draw_published_pairs([*kept[:2], *others, *kept[2:]], 5, 1) == list(expected.itertuples(index=False, name=None))
+    assert market_test_pairs([*kept[:2], *others, *kept[2:]], 5, 1) == list(expected.itertuples(index=False, name=None))
     with pytest.raises(PoseGANError, match="give 12 pairs, fewer than 13"):
-        draw_published_pairs(kept, 13)
+        market_test_pairs(kept, 13)

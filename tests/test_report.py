@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.album import Pictures
 from pipeline.report import Evaluation, read_curves, render, ssim_histogram, write_report
+from pipeline.scores import Summary
 
 
 @pytest.fixture
@@ -83,3 +84,12 @@ def test_the_histogram_holds_every_pair(evaluation: Evaluation) -> None:
 
 def test_only_series_become_curves(live: Path) -> None:
     assert [each.caption for each in read_curves(live)] == ["val_ssim: 0.1 to 0.2 (0.1 .. 0.3, 8 steps)"]
+
+
+def test_intervals_and_reasons_stand_beside_the_numbers(evaluation: Evaluation, live: Path) -> None:
+    scores = Summary({}, {"generated": {"ssim": (0.3, 0.55)}}, {"fid": "no weights of it", "kid": "no weights of it"})
+    summary = {method: values | {"fid": float("nan")} for method, values in evaluation.summary.items()}
+    page = render(evaluation._replace(scores=scores, summary=summary), read_curves(live))
+    assert "0.300 .. 0.550" in page
+    assert "<strong>fid, kid</strong>: no weights of it" in page
+    assert "FID" not in page  # a row without any number

@@ -209,12 +209,12 @@ def test_each_update_moves_its_own_player() -> None:
     losses = GeneratorLoss(params.loss, params.features)
     output = generator(pair.source, pair.source_keypoints, pair.target_keypoints)
     weights = {name: [weight.clone() for weight in part.parameters()] for name, part in (("G", generator), ("D", discriminator))}
-    update_discriminator(discriminator, torch.optim.Adam(discriminator.parameters()), pair, output.image)
+    update_discriminator(discriminator, torch.optim.Adam(discriminator.parameters()), [pair], [output.image])
     assert all(torch.equal(a, b) for a, b in zip(weights["G"], generator.parameters(), strict=True))
     moved = [weight.clone() for weight in discriminator.parameters()]
     assert not all(torch.equal(a, b) for a, b in zip(weights["D"], moved, strict=True))
     gradients = [weight.grad.clone() for weight in discriminator.parameters() if weight.grad is not None]
-    update_generator(discriminator, torch.optim.Adam(generator.parameters()), losses, pair, output)
+    update_generator(discriminator, torch.optim.Adam(generator.parameters()), losses, [pair], [output])
     assert all(torch.equal(a, b) for a, b in zip(moved, discriminator.parameters(), strict=True))
     after = [weight.grad for weight in discriminator.parameters() if weight.grad is not None]
     assert all(torch.equal(a, b) for a, b in zip(gradients, after, strict=True))  # nothing leaked into D

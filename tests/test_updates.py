@@ -47,10 +47,10 @@ def test_each_recipe_s_terms_are_finite_and_move_every_weight(name: str, size: i
     generator, discriminator, pair = players(params, size)
     before = copied(generator), copied(discriminator)
     output = generator(pair.source, pair.source_keypoints, pair.target_keypoints)
-    terms = update_discriminator(discriminator, torch.optim.Adam(discriminator.parameters()), pair, output.image)
+    terms = update_discriminator(discriminator, torch.optim.Adam(discriminator.parameters()), [pair], [output.image])
     assert terms.keys() == {"discriminator"}
     losses = GeneratorLoss(params.loss, params.features)
-    terms |= update_generator(discriminator, torch.optim.Adam(generator.parameters()), losses, pair, output)
+    terms |= update_generator(discriminator, torch.optim.Adam(generator.parameters()), losses, [pair], [output])
     assert terms.keys() == TERMS[name] | {"discriminator"}
     assert all(term.isfinite() and not term.requires_grad for term in terms.values())
     assert all(moved(before[0], generator))
@@ -60,7 +60,7 @@ def test_each_recipe_s_terms_are_finite_and_move_every_weight(name: str, size: i
 def test_the_discriminator_s_step_does_not_reach_the_generator() -> None:
     generator, discriminator, pair = players(recipe("ours"), 2)
     output = generator(pair.source, pair.source_keypoints, pair.target_keypoints)
-    update_discriminator(discriminator, torch.optim.Adam(discriminator.parameters()), pair, output.image)
+    update_discriminator(discriminator, torch.optim.Adam(discriminator.parameters()), [pair], [output.image])
     assert all(weight.grad is None for weight in generator.parameters())
 
 
@@ -71,6 +71,6 @@ def test_a_stacked_generator_plays_the_same_game(precision: torch.dtype) -> None
     losses = GeneratorLoss(params.loss, params.features)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
         output = generator(pair.source, pair.source_keypoints, pair.target_keypoints)
-        terms = update_generator(discriminator, torch.optim.Adam(generator.parameters()), losses, pair, output)
+        terms = update_generator(discriminator, torch.optim.Adam(generator.parameters()), losses, [pair], [output])
     assert terms.keys() == TERMS["ours"]
     assert all(term.isfinite() for term in terms.values())

@@ -1,0 +1,161 @@
+"""Several processes, or one that computes its batches in parts, learn what one process learns; one error ends all of them."""
+
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from conftest import Prepared
+from tiny_run import ROOT, random_batch, tiny_params, train_options
+
+from posegan.checkpoint import CheckpointFolder
+from posegan.data import PairBatch
+from posegan.errors import PoseGANError
+from posegan.ranks import Ranks, joined
+from posegan.training import Trainer, TrainingData
+
+BATCH = 4
+# Sums in another order: the losses of 6 steps differed by 2e-6 of their size at most when this was written.
+TOLERANCE = {"rel": 1e-4, "abs": 1e-6}
+
+
+class SharedStream:
+    """Random batches, of which each process gets its part."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+
+    def batches(self, start: int) -> Iterator[PairBatch]:
+        size = BATCH // self.ranks.world_size
+        mine = slice(self.ranks.rank * size, (self.ranks.rank + 1) * size)
+        while True:
+            yield PairBatch(*(part[mine] for part in random_batch(start, BATCH)))
+            start += 1
+
+
+def learn(folder: Path, ranks: Ranks, changes: dict[str, Any], recipe: str = "ours") -> dict[str, Any]:
+    """What a run of 6 steps without dropout logs, its weights, and which of its processes saved a state."""
+    torch.set_num_threads(1)
+    train = {"batch_size": BATCH, "log_every": 1, "checkpoint_every": 3, **changes}
+    params = tiny_params(train=train, model={"dropout": 0.0})
+    data = TrainingData(SharedStream(ranks), [random_batch(1000)], random_batch(1001))
+    run = Trainer(params, data, CheckpointFolder(folder / str(ranks.rank), 3), torch.device("cpu"), ranks)
+    run.resume()
+    list(run.run())
+    return {"history": run.history, "ema": run.ema.state_dict(), "discriminator": run.discriminator.state_dict()}
+
+
+def learn_together(folder: Path, rank: int, port: int, changes: dict[str, Any]) -> None:
+    """`learn` as process number `rank` of two, with the environment that torchrun gives."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ["TORCHELASTIC_RUN_ID"] = "test"
+    with joined() as ranks:
+        result = learn(folder, ranks, changes)
+    torch.save(result, folder / f"{rank}.pt")
+
+
+def two_processes(folder: Path, **changes: Any) -> list[dict[str, Any]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipeline.train"])
+    children = [context.Process(target=learn_together, args=(folder, rank, port, changes)) for rank in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+        child.kill()
+        assert child.exitcode == 0
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+def losses(result: dict[str, Any]) -> list[dict[str, float]]:
+    return [values for _, values in result["history"] if "val_l1" not in values]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return learn(tmp_path_factory.mktemp("alone"), Ranks(), {})
+
+
+def assert_same_course(result: dict[str, Any], alone: dict[str, Any]) -> None:
+    assert len(losses(result)) == 6
+    for got, expected in zip(losses(result), losses(alone), strict=True):
+        assert got == pytest.approx(expected, **TOLERANCE)
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path, alone: dict[str, Any]) -> None:
+    first, second = two_processes(tmp_path)
+    assert_same_course(first, alone)
+    assert_same_course(second, alone)
+    for player in ("ema", "discriminator"):
+        assert all(torch.equal(weight, second[player][name]) for name, weight in first[player].items())
+    assert [step for step, values in first["history"] if "val_l1" in values] == [3, 6]
+    assert not [step for step, values in second["history"] if "val_l1" in values]
+    assert len(list((tmp_path / "0").glob("step-*.pt"))) == 2
+    assert not (tmp_path / "1").exists()
+
+
+def test_two_processes_go_on_from_the_state_of_the_first(tmp_path: Path) -> None:
+    straight = two_processes(tmp_path)[0]
+    (tmp_path / "0" / "step-00000006.pt").unlink()
+    resumed = two_processes(tmp_path)
+    assert resumed[0]["history"] == straight["history"]
+    for result in resumed:
+        assert all(torch.equal(weight, result["ema"][name]) for name, weight in straight["ema"].items())
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_parts_of_a_batch_teach_what_the_batch_teaches(tmp_path: Path, alone: dict[str, Any], accumulate: int) -> None:
+    assert_same_course(learn(tmp_path, Ranks(), {"accumulate": accumulate}), alone)
+
+
+def test_parts_teach_in_bfloat16_too(tmp_path: Path) -> None:
+    whole, parts = (learn(tmp_path / str(n), Ranks(), {"accumulate": n, "precision": "bfloat16"}) for n in (1, 2))
+    for got, expected in zip(losses(parts), losses(whole), strict=True):
+        assert got == pytest.approx(expected, rel=0.05, abs=0.02)
+    assert losses(parts)[0]["l1"] != losses(parts)[-1]["l1"]
+
+
+def test_two_processes_and_parts_together(tmp_path: Path, alone: dict[str, Any]) -> None:
+    assert_same_course(two_processes(tmp_path, accumulate=2)[0], alone)
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PoseGANError, match=r"train.batch_size: expected a multiple of 6, the 3 processes times train.accumulate, got 4"):
+        learn(tmp_path, Ranks(0, 3, 0), {"accumulate": 2})
+
+
+def torchrun(line: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pipeline", "train", *line]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_torchrun_trains_and_only_the_first_process_writes(tmp_path: Path, prepared: Prepared) -> None:
+    done = torchrun(train_options(tmp_path, prepared.shards), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("train: 2 processes share each batch of 2 pairs") == 1
+    assert done.stdout.count("wrote ") == 1
+    table = pd.read_csv(tmp_path / "dvclive/plots/metrics/val_l1.tsv", sep="\t")
+    assert table.step.tolist() == [3, 6]
+    assert {path.name for path in (tmp_path / "samples").iterdir()} == {"step-00000003.png", "step-00000006.png"}
+
+
+def test_one_process_s_error_ends_all_and_is_told_once(tmp_path: Path, prepared: Prepared) -> None:
+    line = train_options(tmp_path, prepared.shards)
+    (tmp_path / "state").write_text("a file, where a folder should be")  # only the first process writes there
+    done = torchrun(line, tmp_path)
+    assert done.returncode != 0
+    told = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
+    assert len(told) == 1
+    assert "state" in told[0]
+    assert "posegan/" not in done.stderr  # no traceback of ours: those below are torchrun's own

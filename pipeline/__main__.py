@@ -29,7 +29,9 @@ EXCHANGE = {
     "import-keypoints": "Turn annotations from elsewhere (CSV, COCO, OpenPose) into a table of keypoints.",
     "export-keypoints": "Write a table of keypoints as CSV, COCO or OpenPose.",
     "export-pairs": "Write the pairs of a split as a CSV.",
+    "published-pairs": "Make the field's 12,000 test pairs of Market-1501 from the published annotations.",
 }
+EXCHANGE_MODULES = dict.fromkeys(("import-keypoints", "export-keypoints", "export-pairs"), "exchange")
 USES = {
     "augment": "Draw the train images in other poses, as a Market-1501 folder for re-identification.",
 }
@@ -53,10 +55,10 @@ class StageGroup(ProgramGroup):
         return [name for commands in SECTIONS.values() for name in commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A command from the module of its name, those of the exchange from `pipeline.exchange`."""
+        """A command from the module of its name, most of the exchange from `pipeline.exchange`."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = "exchange" if cmd_name in EXCHANGE else cmd_name
+        module = EXCHANGE_MODULES.get(cmd_name, cmd_name.replace("-", "_"))
         command: click.Command = getattr(importlib.import_module(f"pipeline.{module}"), cmd_name.replace("-", "_"))
         return command
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import platform
 import shutil
 import signal
@@ -19,12 +20,13 @@ from PIL.Image import Image
 from tqdm import tqdm
 
 from posegan.checkpoint import CheckpointFolder, save_generator
+from posegan.cli import INTERRUPTED
 from posegan.config import Params, load_params
 from posegan.device import choose_device, keep_freed_memory
 from posegan.files import write_atomically
 from posegan.pool import merged
 from posegan.shards import CACHE
-from posegan.training import LossRecord, Record, SampleRecord, Trainer, fingerprint, open_training_data
+from posegan.training import LossRecord, Record, SampleRecord, StoppedError, Trainer, fingerprint, open_training_data
 
 FILE = click.Path(path_type=Path)
 
@@ -43,7 +45,8 @@ def train(params_path: Path, shards: str, out: Path, live: Path, samples: Path, 
     """Train the generator and the discriminator (parameters: image, model, loss, features, train).
 
     Stopped at any moment, by Ctrl-C, a kill or a power cut, the same command goes on from the last saved state
-    and ends where an uninterrupted run would have ended. A finished run is only exported again.
+    and ends where an uninterrupted run would have ended. A finished run is only exported again. After SIGTERM
+    the state is saved and the exit code is 0; after Ctrl-C it is 130, and under DVC 1, as the outputs are not there.
     """
     started = time.monotonic()
     keep_freed_memory()
@@ -59,14 +62,21 @@ def train(params_path: Path, shards: str, out: Path, live: Path, samples: Path, 
     if resumed:
         click.echo(f"train: goes on from step {resumed} of {params.train.iterations}, found in {state / name}")
     pictures = SampleFolder(samples, state / name / "samples", resumed)
-    speed = follow(trainer, open_live(live), pictures)
+    with stop_on_signals() as stop:
+        try:
+            speed = follow(trainer, open_live(live), pictures, stop)
+        except StoppedError as stopped:
+            if "DVC_STAGE" in os.environ:  # with 0, DVC would take the stage for done and complain of its outputs
+                raise
+            click.echo(f"train: {stopped}")
+            raise SystemExit(INTERRUPTED if stop.number == signal.SIGINT else 0) from None
     if skipped := merged(data.skipped):
         click.echo(f"train: left out {skipped.summary()}")
     save_generator(out, trainer.ema, params.model, params.image, provenance(params, shards_sha256, _features(trainer)))
     click.echo(f"train: {_summary(trainer)}; {speed}{time.monotonic() - started:.1f} s; wrote {out}")
 
 
-def follow(trainer: Trainer, live: Live, pictures: "SampleFolder") -> str:
+def follow(trainer: Trainer, live: Live, pictures: "SampleFolder", stop: threading.Event) -> str:
     """Run the trainer to its end with a progress bar; log numbers to DVCLive, grids to files.
 
     Returns the mean speed as words for the summary. Speed is shown and not logged: the logs of
@@ -77,7 +87,7 @@ def follow(trainer: Trainer, live: Live, pictures: "SampleFolder") -> str:
     speeds: list[float] = []
     iterations = trainer.params.train.iterations
     bar = tqdm(total=iterations, initial=trainer.step, desc="train", unit="step", mininterval=0.5, disable=None)
-    with bar, stop_on_signals() as stop:
+    with bar:
         for record in trainer.run(stop):
             _write(record, live, pictures)
             if isinstance(record, LossRecord):
@@ -120,13 +130,20 @@ class SampleFolder:
             write_atomically(folder / f"step-{step:08d}.png", buffer.getvalue())
 
 
+class StopRequest(threading.Event):
+    """Set when somebody asked for an end, by the signal `number`."""
+
+    number: int | None = None
+
+
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
+def stop_on_signals() -> Iterator[StopRequest]:
     """An event that the first Ctrl-C or SIGTERM sets; the second one interrupts at once."""
-    stop = threading.Event()
+    stop = StopRequest()
     signals = (signal.SIGINT, signal.SIGTERM)
 
     def ask(number: int, frame: FrameType | None) -> None:
+        stop.number = number
         stop.set()
         for each in signals:
             signal.signal(each, signal.default_int_handler)

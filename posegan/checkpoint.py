@@ -158,7 +158,7 @@ def _misfit(expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]) -
 
 def _load_state(path: Path) -> dict[str, Any] | None:
     recorded = _hash_path(path)
-    if not recorded.is_file() or recorded.read_text().strip() != sha256_of(path):
+    if not recorded.is_file() or recorded.read_bytes().strip() != sha256_of(path).encode():
         logger.warning("%s: damaged (its SHA-256 is not the recorded one); the state before it is taken", path)
         return None
     try:

@@ -197,7 +197,7 @@ def _file_system(address: str) -> Any:
     if address.startswith("http"):
         import aiohttp
 
-        options["client_kwargs"] = {"timeout": aiohttp.ClientTimeout(total=600, sock_connect=30, sock_read=60)}
+        options["client_kwargs"] = {"timeout": aiohttp.ClientTimeout(total=3600, sock_connect=30, sock_read=60)}
     try:
         return fsspec.core.url_to_fs(address, **options)[0]
     except (ImportError, ValueError) as error:

@@ -255,10 +255,11 @@ class Trainer:
 
     def _save(self) -> None:
         self._check_losses()
-        for name, weight in self.generator.named_parameters():
-            if not weight.isfinite().all():
-                raise self._diverged(self.step, f"weight {name}")
-        self.checkpoints.save(self.step, self._state())
+        state = self._state()
+        for name, values in _floats({name: state[name] for name in self._parts()}):
+            if not values.isfinite().all():
+                raise self._diverged(self.step, name)
+        self.checkpoints.save(self.step, state)
 
     def _check_losses(self) -> None:
         bad = self._means.first_bad()
@@ -294,3 +295,12 @@ class Trainer:
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+
+
+def _floats(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of floats in a nest of dicts, with its place there, as `generator, decoder.last.bias`."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        yield name, value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _floats(part, f"{name}, {key}" if name else str(key))

@@ -43,6 +43,25 @@ def test_round_trip_and_keeps_the_last(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4  # the two states and their hashes
 
 
+@pytest.mark.parametrize("kept", [0, 100, -1])
+def test_a_cut_state_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture, kept: int) -> None:
+    folder = CheckpointFolder(tmp_path, keep=2)
+    for step in (10, 20):
+        folder.save(step, {"step": step})
+    newest = tmp_path / "step-00000020.pt"
+    newest.write_bytes(newest.read_bytes()[:kept])
+    assert folder.latest() == (10, {"step": 10})
+    assert "step-00000020.pt: damaged" in caplog.text
+
+
+def test_a_damaged_hash_is_no_hash(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, keep=2)
+    for step in (10, 20):
+        folder.save(step, {"step": step})
+    (tmp_path / "step-00000020.pt.sha256").write_bytes(b"\xff\xfe")
+    assert folder.latest() == (10, {"step": 10})
+
+
 def test_a_damaged_state_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = CheckpointFolder(tmp_path, keep=1)
     folder.save(10, {"step": 10})

@@ -1,102 +1,203 @@
-"""People read from files: each once, in any order, with the reason where there is none."""
+"""A folder of people's photos as an archive: names, split, and a fate for every file."""
 
-from collections.abc import Iterator, Sequence
+import csv
+import io
+import os
+import zipfile
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import PIL.Image
 import pytest
-from use_fixtures import write_model
+from click.testing import CliRunner
+from drawn_photos import write_people
+from PIL import Image
 
+from pipeline.download import download
+from pipeline.market1501 import image_members, parse_name
+from pipeline.people import REASONS, TABLE, USED, File, from_people, holds_people, test_people
+from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
-from posegan.estimator import PersonPose
-from posegan.inference import PoseTransfer
-from posegan.people import People, Person
-from posegan.pose_library import library_pose
-from posegan.skeleton import JOINTS
+from posegan.images import decode_image
+
+held_out = test_people
+del test_people  # pytest would take it for a test
+CONFIG = PeopleConfig(test_share=0.34, maximum_side=64, seed=0)
 
 
-class Counting:
-    """Finds a standing person in every picture that is not black, and counts what it was shown."""
-
-    def __init__(self) -> None:
-        self.shown: list[int] = []
-
-    def estimate(self, images: Sequence[Any]) -> list[PersonPose | None]:
-        self.shown.append(len(images))
-        return [
-            PersonPose(library_pose("standing/front", image.height, image.width), 0.9, np.zeros(4, np.float32))
-            if np.asarray(image).any()
-            else None
-            for image in images
-        ]
+def photo(seed: int, size: tuple[int, int] = (20, 30), form: str = "PNG") -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form)
+    return buffer.getvalue()
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model") / "g.safetensors")
+def album(folder: Path, people: int = 3, photos: int = 3) -> Path:
+    for person in range(people):
+        for number in range(photos):
+            write(folder / f"{'cab'[person % 3]}{person}" / f"{number}.png", photo(100 * person + number))
+    return folder
 
 
-@pytest.fixture
-def detector() -> Counting:
-    return Counting()
+def write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
 
 
-@pytest.fixture
-def people(model: Path, detector: Counting) -> Iterator[People]:
-    with People(PoseTransfer(model, "cpu", detector), keep_photos=True, remembered=3) as people:
-        yield people
+def members(out: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(out) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    for number in range(4):
-        PIL.Image.new("RGB", (64 + number, 128), (50 * number + 1, 0, 0)).save(tmp_path / f"{number}.png")
-    return [tmp_path / f"{number}.png" for number in range(4)]
+def test_each_photo_stands_under_the_name_that_the_table_tells(tmp_path: Path) -> None:
+    table = from_people(album(tmp_path / "album"), tmp_path / "raw.zip", CONFIG)
+    content = members(tmp_path / "raw.zip")
+    assert set(content) == {row.image for row in table} | {TABLE}
+    for row in table:
+        assert content[row.image] == (tmp_path / "album" / row.file).read_bytes()  # small PNGs are kept as they are
+    with zipfile.ZipFile(tmp_path / "raw.zip") as archive:
+        names = {member: (parse_name(member), split) for member, split in image_members(archive)}
+    people = sorted({row.person for row in table})
+    for row in table:
+        name, split = names[row.image]
+        assert name is not None
+        assert people[name.identity - 1] == row.person
+        assert (split == "test") == (row.person in held_out(people, CONFIG.test_share, CONFIG.seed))
+    assert Counter(split for _, split in names.values()) == {"train": 6, "test": 3}
 
 
-def test_each_file_is_its_own_person_and_is_looked_at_once(people: People, detector: Counting, files: list[Path]) -> None:
-    people.expect(files[1:])
-    found = people.read([files[1], files[0], files[1]])
-    for path, person in found.items():
-        assert isinstance(person, Person)
-        assert person.path == path
-        assert person.size == (64 + int(path.stem), 128)
-        assert person.photo is not None
-        assert person.photo.getpixel((0, 0)) == (50 * int(path.stem) + 1, 0, 0)
-        assert person.fitted.pixels.shape == (128, 64, 3)
-    assert detector.shown == [2]
-    assert people.one(files[0]) is found[files[0]]
-    assert detector.shown == [2]
+def test_the_table_is_the_same_inside_and_beside(tmp_path: Path) -> None:
+    table = from_people(album(tmp_path / "album"), tmp_path / "raw.zip", CONFIG)
+    assert members(tmp_path / "raw.zip")[TABLE] == (tmp_path / TABLE).read_bytes()
+    with (tmp_path / TABLE).open(encoding="utf-8", newline="") as file:
+        assert [File(**row) for row in csv.DictReader(file)] == table
 
 
-def test_only_so_many_are_remembered(people: People, detector: Counting, files: list[Path]) -> None:
-    people.read(files)
-    people.read(files[1:])
-    assert detector.shown == [4]
-    people.one(files[0])
-    assert detector.shown == [4, 1]
+def test_equal_photos_give_equal_bytes_wherever_they_lie(tmp_path: Path) -> None:
+    album(tmp_path / "album")
+    for number, name in enumerate(["x", "y"]):
+        (tmp_path / name / "album").mkdir(parents=True)
+        for path in sorted((tmp_path / "album").rglob("*.png"), reverse=bool(number)):
+            write(tmp_path / name / "album" / path.relative_to(tmp_path / "album"), path.read_bytes())
+        from_people(tmp_path / name / "album", tmp_path / name / "raw.zip", CONFIG)
+    assert (tmp_path / "x/raw.zip").read_bytes() == (tmp_path / "y/raw.zip").read_bytes()
 
 
-def test_more_than_are_remembered_are_still_all_read(people: People, files: list[Path]) -> None:
-    assert list(people.read(files)) == files
+def test_every_file_has_its_fate(tmp_path: Path) -> None:
+    folder = album(tmp_path / "album")
+    expected = {
+        write(folder / "outside.png", photo(7)): "no_person",
+        write(folder / "c0" / ".DS_Store", b"x"): "hidden",
+        write(folder / ".git" / "config", b"x"): "hidden",
+        write(folder / "c0" / "notes.txt", b"the best of them"): "unreadable",
+        write(folder / "c0" / "empty.jpg", b""): "unreadable",
+        write(folder / "c0" / "cut.png", photo(8)[:400]): "unreadable",
+        write(folder / "c0" / "again.png", photo(0)): "duplicate",
+        write(folder / "c0" / "of another.png", photo(100)): "duplicate",
+        write(folder / "c0" / "trip" / "deep.png", photo(9)): USED,
+        write(folder / "c0" / "Äpfel, \"grün\"\n.webp", photo(10, form="WEBP")): USED,
+        write(folder / "single" / "one.png", photo(11)): USED,
+    }  # fmt: skip
+    bomb = io.BytesIO()
+    Image.new("1", (12_000, 8_000)).save(bomb, "PNG")
+    expected[write(folder / "c0" / "bomb.png", bomb.getvalue())] = "too_large"
+    huge = write(folder / "c0" / "huge.png", b"")
+    os.truncate(huge, 1 << 30)
+    (folder / "c0" / "link.png").symlink_to(folder / "a1" / "0.png")
+    (folder / "c0" / "linked").symlink_to(folder / "a1")
+    os.mkfifo(folder / "c0" / "pipe.png")
+    expected |= {huge: "too_large", folder / "c0/link.png": "link", folder / "c0/linked": "link", folder / "c0/pipe.png": "no_file"}
+    expected[write(folder / "c0" / "IMG_1.HEIC", b"\0\0\0\x18ftypheic" + bytes(50))] = "unreadable"
+    table = from_people(folder, tmp_path / "raw.zip", CONFIG)
+    assert [row.detail[-18:] for row in table if row.file == "c0/IMG_1.HEIC"] == ["convert it to JPEG"]
+    fates = {row.file: row.status for row in table}
+    assert {path.relative_to(folder).as_posix(): fate for path, fate in expected.items()}.items() <= fates.items()
+    assert len(table) == len(fates) == 9 + len(expected)
+    assert set(fates.values()) == {USED, *REASONS}
+    assert all((row.status == USED) == bool(row.image) == (not row.detail) for row in table)
+    assert len(members(tmp_path / "raw.zip")) == sum(row.status == USED for row in table) + 1
 
 
-def test_a_bad_file_spoils_no_other(people: People, files: list[Path], tmp_path: Path) -> None:
-    PIL.Image.new("RGB", (64, 128)).save(tmp_path / "black.png")
-    (tmp_path / "text.png").write_text("hello")
-    bad = [tmp_path / "black.png", tmp_path / "text.png", tmp_path / "absent.png"]
-    found = people.read([*bad, files[0]])
-    assert isinstance(found[files[0]], Person)
-    for path, words in zip(bad, ("no person found", "not a usable image", "no such file"), strict=True):
-        assert isinstance(found[path], PoseGANError)
-        assert f"{path}: {words}" in str(found[path])
-        with pytest.raises(PoseGANError, match=words):
-            people.one(path)
+def test_a_name_that_is_no_text_is_told_apart(tmp_path: Path) -> None:
+    folder = album(tmp_path / "album")
+    for byte in (b"\xff", b"\xfe"):
+        with open(os.fsencode(folder / "c0") + b"/" + byte + b".png", "wb") as file:
+            file.write(photo(byte[0]))
+    from_people(folder, tmp_path / "raw.zip", CONFIG)
+    text = (tmp_path / TABLE).read_text(encoding="utf-8")
+    assert "c0/\\xff.png" in text
+    assert "c0/\\xfe.png" in text
 
 
-def test_what_was_detected_is_described(people: People, files: list[Path]) -> None:
-    described = people.one(files[2]).described()
-    assert (described["width"], described["height"], described["confidence"]) == (66, 128, 0.9)
-    assert list(described["keypoints"]) == list(JOINTS)
+@pytest.mark.parametrize("share", [0.01, 0.15, 0.5, 0.99])
+def test_the_split_holds_out_its_share_and_never_all_or_none(share: float) -> None:
+    people = [f"person {number}" for number in range(40)]
+    chosen = held_out(people, share, 0)
+    assert len(chosen) == min(max(1, round(40 * share)), 39)
+    assert chosen == held_out(people[::-1], share, 0)
+    assert held_out(people, share, 1) != chosen
+    assert held_out(people[:2], share, 0) < set(people[:2])
+
+
+def test_one_more_person_moves_at_most_one_other() -> None:
+    people = [f"person {number}" for number in range(40)]
+    for newcomer in ("Ada", "Béla", "person 99"):
+        before, after = held_out(people, 0.2, 3), held_out([*people, newcomer], 0.2, 3)
+        assert len(before ^ (after - {newcomer})) <= 1
+
+
+def test_a_person_of_one_photo_is_never_held_out(tmp_path: Path) -> None:
+    folder = album(tmp_path / "album", people=2)
+    for number in range(6):
+        write(folder / f"single {number}" / "one.png", photo(50 + number))
+    for seed in range(8):
+        table = from_people(folder, tmp_path / "raw.zip", CONFIG.model_copy(update={"seed": seed}))
+        held = {row.person for row in table if row.image.startswith("bounding_box_test/")}
+        assert len(held) == 1
+        assert held < {"c0", "a1"}
+
+
+def test_too_few_people_are_named_and_nothing_is_written(tmp_path: Path) -> None:
+    folder = album(tmp_path / "album", people=1)
+    with pytest.raises(PoseGANError, match=r"only 'c0' has two photos.*test_share to 0\.0"):
+        from_people(folder, tmp_path / "raw.zip", CONFIG)
+    with pytest.raises(PoseGANError, match="no person has two photos"):
+        from_people(album(tmp_path / "singles", photos=1), tmp_path / "raw.zip", CONFIG)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PoseGANError, match="no person has two photos"):
+        from_people(tmp_path / "empty", tmp_path / "raw.zip", CONFIG)
+    assert not [path for path in tmp_path.iterdir() if not path.is_dir()]
+    table = from_people(folder, tmp_path / "raw.zip", CONFIG.model_copy(update={"test_share": 0.0}))
+    assert {row.image.split("/")[0] for row in table} == {"bounding_box_train"}
+
+
+def test_a_market_copy_is_not_taken_for_people(tmp_path: Path) -> None:
+    assert holds_people(album(tmp_path / "album"))
+    write(tmp_path / "album" / "bounding_box_train" / "0002_c1s1_000451_03.jpg", photo(0))
+    assert not holds_people(tmp_path / "album")
+    assert not holds_people(tmp_path / "nowhere")
+
+
+def test_drawn_photos_arrive_upright_and_no_larger_than_asked(tmp_path: Path) -> None:
+    joints = write_people(tmp_path / "album", people=2, photos=6)
+    table = from_people(tmp_path / "album", tmp_path / "raw.zip", CONFIG.model_copy(update={"maximum_side": 200}))
+    content = members(tmp_path / "raw.zip")
+    assert {row.file for row in table} == set(joints)
+    for row in table:
+        image = decode_image(content[row.image])
+        with Image.open(tmp_path / "album" / row.file) as original:
+            width, height = original.size if row.file[-5:] != ".jpeg" else original.size[::-1]
+        assert max(image.size) == min(200, max(width, height))
+        assert abs(image.width / image.height - width / height) < 0.01
+
+
+def test_the_command_counts_every_file(tmp_path: Path) -> None:
+    folder = album(tmp_path / "album")
+    write(folder / "c0" / "notes.txt", b"x")
+    text = (Path(__file__).parents[1] / "params.yaml").read_text()
+    text = text.replace("source: sample ", "source: folder ", 1).replace('path: "" ', f'path: "{folder}" ', 1)
+    (tmp_path / "params.yaml").write_text(text)
+    arguments = ["--params", str(tmp_path / "params.yaml"), "--out", str(tmp_path / "raw.zip")]
+    result = CliRunner().invoke(download, arguments, catch_exceptions=False)
+    assert "10 files in: 9 images (6 train of 2 people, 3 test of 1 people), 1 unreadable; " in result.output

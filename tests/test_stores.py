@@ -1,5 +1,8 @@
 import itertools
 import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -167,3 +170,32 @@ def test_an_index_that_was_changed_on_the_way_is_refused(prepared: Prepared, tmp
         store, _ = remote(f"{server.url}/shards", tmp_path / "cache")
         with pytest.raises(PoseGANError, match=r"index\.parquet: could not be fetched: .*expected"):
             store.verified("index.parquet", sha256_of(prepared.shards / "index.parquet"), "")
+
+
+def test_a_process_killed_while_fetching_leaves_no_file_under_a_hash_and_the_next_one_tidies_up(prepared: Prepared, tmp_path: Path) -> None:
+    content, sha256 = (prepared.shards / NAME).read_bytes(), sha256_of(prepared.shards / NAME)
+    under_way, killed = threading.Event(), threading.Event()
+
+    def answer(request: Handler, number: int) -> None:
+        if number:
+            request.reply(200, content)
+            return
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content[:-1])
+        under_way.set()
+        killed.wait(60)
+
+    with serving(answer) as server:
+        program = "import sys; from pathlib import Path; from posegan.stores import RemoteStore; "
+        program += "RemoteStore(sys.argv[1], Path(sys.argv[2])).path(sys.argv[3], sys.argv[4], int(sys.argv[5]))"
+        arguments = [server.url, str(tmp_path), NAME, sha256, str(len(content))]
+        fetching = subprocess.Popen([sys.executable, "-c", program, *arguments])
+        assert under_way.wait(60)
+        fetching.kill()
+        fetching.wait()
+        killed.set()
+        assert all(path.name.endswith(".tmp") for path in tmp_path.iterdir())
+        assert remote(server.url, tmp_path)[0].path(NAME, sha256, len(content)).read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == [f"{sha256}.tar.gz"]

@@ -1,6 +1,5 @@
 """The train stage: same command again goes on, same seed same files, no trace outside its outputs."""
 
-import hashlib
 import os
 import shutil
 import signal
@@ -13,8 +12,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from conftest import Prepared
+from kill_training import trainings
 from safetensors.torch import load_file
-from tiny_run import ROOT, tiny_params
+from tiny_run import ROOT, train_options, train_outputs
 
 from pipeline.train import open_live, stop_on_signals, train
 from posegan.checkpoint import load_generator, read_generator_card
@@ -23,20 +23,11 @@ from posegan.shards import ShardIndex
 
 
 def options(folder: Path, prepared: Prepared, **changes: object) -> list[str]:
-    params = tiny_params(train=changes)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump()))
-    names = {"params": "params.yaml", "out": "generator.safetensors", "live": "dvclive", "samples": "samples", "state": "state"}
-    return [*(part for name, path in names.items() for part in (f"--{name}", str(folder / path))), "--shards", str(prepared.shards)]
+    return train_options(folder, prepared.shards, **changes)
 
 
 def run(folder: Path, prepared: Prepared, **changes: object) -> Result:
     return CliRunner().invoke(train, options(folder, prepared, **changes), catch_exceptions=False)
-
-
-def outputs(folder: Path) -> dict[str, str]:
-    """The hash of every file that DVC tracks."""
-    files = [folder / "generator.safetensors", *(folder / "dvclive").rglob("*"), *(folder / "samples").rglob("*")]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +40,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Pa
 
 
 def test_writes_a_generator_logs_and_samples(finished: Path) -> None:
-    names = outputs(finished).keys()
+    names = train_outputs(finished).keys()
     assert {"generator.safetensors", "samples/step-00000003.png", "samples/step-00000006.png", "dvclive/metrics.json"} <= names
     for metric in ("l1", "adversarial", "discriminator", "offset_smoothness", "val_l1", "val_ssim"):
         assert f"dvclive/plots/metrics/{metric}.tsv" in names
@@ -62,17 +53,17 @@ def test_writes_a_generator_logs_and_samples(finished: Path) -> None:
 
 def test_the_same_seed_gives_the_same_files(finished: Path, tmp_path: Path, prepared: Prepared) -> None:
     assert run(tmp_path, prepared).exit_code == 0
-    assert outputs(tmp_path) == outputs(finished)
+    assert train_outputs(tmp_path) == train_outputs(finished)
 
 
-def test_a_finished_run_is_exported_again_after_dvc_removed_its_outputs(finished: Path, prepared: Prepared) -> None:
-    before = outputs(finished)
+def test_a_finished_run_is_exported_again_after_dvc_removed_its_train_outputs(finished: Path, prepared: Prepared) -> None:
+    before = train_outputs(finished)
     (finished / "generator.safetensors").unlink()
     for path in (*(finished / "dvclive").rglob("*.*"), *(finished / "samples").rglob("*.*")):
         path.unlink()
     result = run(finished, prepared)
     assert "goes on from step 6 of 6" in result.output
-    assert outputs(finished) == before
+    assert train_outputs(finished) == before
 
 
 def test_other_parameters_start_anew(finished: Path, tmp_path: Path, prepared: Prepared) -> None:
@@ -84,22 +75,43 @@ def test_other_parameters_start_anew(finished: Path, tmp_path: Path, prepared: P
     assert any(not first[name].equal(second[name]) for name in first)
 
 
-def test_sigterm_saves_the_state_and_leaves_nothing_half_written(tmp_path: Path, prepared: Prepared) -> None:
-    line = [sys.executable, "-m", "pipeline", "train", *options(tmp_path, prepared, iterations=400, checkpoint_every=1000, log_every=1)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(
+    ("number", "under_dvc", "code"), [(signal.SIGTERM, False, 0), (signal.SIGINT, False, 130), (signal.SIGTERM, True, 1)]
+)
+def test_a_signal_saves_the_state_and_says_how_to_go_on(
+    tmp_path: Path, prepared: Prepared, number: signal.Signals, under_dvc: bool, code: int
+) -> None:
+    line = [sys.executable, "-m", "pipeline", "train", *options(tmp_path, prepared, iterations=4000, checkpoint_every=10000, log_every=1)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | ({"DVC_STAGE": "train"} if under_dvc else {})
+    process = subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "dvclive/plots/metrics/l1.tsv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "state saved; the same command goes on from there" in errors
-    assert "Traceback" not in errors
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert "state saved; the same command goes on from there" in said
+    assert "Traceback" not in said
     assert not (tmp_path / "generator.safetensors").exists()
     assert not list(tmp_path.rglob("*.tmp"))
     [saved] = (tmp_path / "state").rglob("step-*.pt")
-    assert int(saved.stem.removeprefix("step-")) < 400
+    assert int(saved.stem.removeprefix("step-")) < 4000
+
+
+@pytest.mark.parametrize("writes", [1, 4, 9])
+def test_killed_at_a_write_the_same_command_ends_with_the_same_files(
+    finished: Path, tmp_path: Path, prepared: Prepared, writes: int
+) -> None:
+    line = train_options(tmp_path, prepared.shards)
+    with trainings() as start:
+        killed = start(line, writes)
+        killed.join(60)
+        assert killed.exitcode == -signal.SIGKILL
+    assert list(tmp_path.rglob("*.tmp"))  # it hit the write itself
+    assert not (tmp_path / "generator.safetensors").exists()
+    assert CliRunner().invoke(train, line, catch_exceptions=False).exit_code == 0
+    assert train_outputs(tmp_path) == train_outputs(finished)
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_the_first_signal_asks_and_the_second_interrupts() -> None:
@@ -144,4 +156,4 @@ def test_a_damaged_sample_stops_the_run_or_is_named_at_its_end(tmp_path: Path, p
     with pytest.raises(PoseGANError, match=rf"train-000000\.tar\.gz: identity {sample.identity} .* is damaged"):
         run(tmp_path, damaged, iterations=2)
     result = run(tmp_path, damaged, iterations=2, corrupt="skip")
-    assert f"train: left out 1 damaged samples (4 images, 12 pairs): identity {sample.identity} in train/" in result.output
+    assert f"train: left out 1 damaged sample (4 images, 12 pairs): identity {sample.identity} in train/" in result.output

@@ -147,7 +147,7 @@ def test_it_learns_one_batch_by_heart(tmp_path: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize(("poisoned_after", "complaint"), [(3, r"the loss term '\w+'"), (4, "weight appearance_encoder")])
+@pytest.mark.parametrize(("poisoned_after", "complaint"), [(3, r"the loss term '\w+'"), (4, "generator, appearance_encoder")])
 def test_what_is_not_finite_is_named_and_never_saved(tmp_path: Path, poisoned_after: int, complaint: str) -> None:
     run = trainer(tmp_path, tiny_params(train={"checkpoint_every": 2, "log_every": 6}))
     after_step(run, poisoned_after, lambda: next(run.generator.parameters()).data.fill_(float("nan")))
@@ -156,6 +156,21 @@ def test_what_is_not_finite_is_named_and_never_saved(tmp_path: Path, poisoned_af
     latest = CheckpointFolder(tmp_path, 3).latest()
     assert latest is not None
     assert all(value.isfinite().all() for _, value in tensors(latest[1]["generator"]))
+
+
+@pytest.mark.parametrize("part", ["discriminator", "ema", "generator_optimiser"])
+def test_a_state_is_saved_only_if_all_of_it_is_finite(tmp_path: Path, part: str) -> None:
+    run = trainer(tmp_path, tiny_params(train={"checkpoint_every": 2}))
+
+    def poison() -> None:
+        next(value for _, value in tensors(run._parts()[part].state_dict()) if value.ndim > 0).view(-1)[0] = float("inf")
+
+    after_step(run, 6, poison)
+    with pytest.raises(PoseGANError, match=f"{part}, .* is not finite at step 6;.*last good state is of step 4"):
+        list(run.run())
+    latest = CheckpointFolder(tmp_path, 3).latest()
+    assert latest is not None
+    assert latest[0] == 4
 
 
 def test_without_an_adversarial_weight_the_discriminator_rests(tmp_path: Path) -> None:

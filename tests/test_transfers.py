@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from test_people import Counting
+from test_posegan_people import Counting
 from use_fixtures import write_model
 
 from posegan.inference import PoseTransfer

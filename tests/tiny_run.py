@@ -1,10 +1,12 @@
-"""Parameters of a run that takes a second, and random batches that are a function of their number."""
+"""A run that takes a second: its parameters, command line and files; random batches that are a function of their number."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from posegan.config import Params, load_params
 from posegan.data import PairBatch
@@ -35,6 +37,19 @@ def tiny_params(**changes: dict[str, Any]) -> Params:
         for name, section in values.items():
             sections[name].update(section)
     return Params.model_validate(sections)
+
+
+def train_options(folder: Path, shards: Path, **changes: object) -> list[str]:
+    """Options of the train stage for a tiny run whose files all lie in `folder`; `changes` are of the section `train`."""
+    (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(train=changes).model_dump()))
+    names = {"params": "params.yaml", "out": "generator.safetensors", "live": "dvclive", "samples": "samples", "state": "state"}
+    return [*(part for name, path in names.items() for part in (f"--{name}", str(folder / path))), "--shards", str(shards)]
+
+
+def train_outputs(folder: Path) -> dict[str, str]:
+    """The hash of every file of such a run that DVC tracks."""
+    files = [*folder.glob("generator*"), *(folder / "dvclive").rglob("*"), *(folder / "samples").rglob("*")]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
 
 
 def random_batch(number: int, size: int = 2) -> PairBatch:

@@ -1,7 +1,9 @@
 """`posegan transfer`: one person, or a folder of them, in other poses."""
 
 import json
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from posegan.transfers import Drawn, Job
 
 JSON = ".json"
+_WRITERS, _WAITING = 4, 64  # threads, and results that may wait for them
 
 
 @click.command()
@@ -63,6 +66,7 @@ def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int
 
     failures = 0
     with ExitStack() as stack:
+        writers, writing = stack.enter_context(ThreadPoolExecutor(_WRITERS)), deque[Future[None]]()
         people = stack.enter_context(People(transfer, keep_photos=paste, remembered=4 * batch_size))
         bar = stack.enter_context(tqdm(total=len(jobs), unit="image", disable=None if many else True, desc="transfer"))
         for result in draw_all(jobs, transfer, people, batch_size):
@@ -72,8 +76,12 @@ def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int
                 failures += 1
                 bar.write(f"{result.job.out}: not drawn: {result.error}")
             else:
-                _write(result, grid, paste)
+                writing.append(writers.submit(_write, result, grid, paste))
+            while len(writing) > _WAITING:
+                writing.popleft().result()
             bar.update()
+        for written in writing:
+            written.result()
     if failures:
         raise PoseGANError(f"{failures:,} of {len(jobs):,} were not drawn, for the reasons above; the others are written")
     click.echo(f"{len(jobs):,} results written to {jobs[0].out.parent}" if many else f"{jobs[0].out}: written")

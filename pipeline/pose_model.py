@@ -32,7 +32,7 @@ from posegan.skeleton import COCO_JOINTS, JOINTS
 # Joint of the 18 for each of COCO's 17, and COCO's own mirror order for flipped training images.
 _COCO_TO_JOINT = [JOINTS.index(name) for name in COCO_JOINTS]
 _COCO_MIRROR = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
-_COARSE, _HELD_OUT, _FINE, _LONG, _FAR = 1, 2, 4, 5, 6  # seeds of the kinds of drawings never meet
+_COARSE, _HELD_OUT, _FINE, _LONG = 1, 2, 4, 5  # seeds of the kinds of drawings never meet
 _CAMERAS_A_BLOCK, _BLOCK = 8, 500
 
 PCK_PIXELS = 5.0
@@ -47,7 +47,6 @@ class Phase(NamedTuple):
     image_size: int  # px of the longer side that the network sees
     learning_rate: float
     limb_sigma: float | None  # of COCO's OKS, for shoulders and below; None: COCO's own, made for a labeller's error
-    pull: bool = False  # of joints that are far off: ultralytics' loss, 1 - OKS, is flat there
 
 
 # Small pictures teach what a body is; larger ones, and a loss that forgives less, where its joints are.
@@ -55,9 +54,7 @@ COARSE = Phase(_COARSE, 18_000, 10, 128, 0.003, None)
 FINE = Phase(_FINE, 24_000, 6, 192, 0.002, 0.045)
 # More people once more: wrists and ankles are learned last.
 LONG = Phase(_LONG, 40_000, 4, 192, 0.002, 0.045)
-# Those that are still far off are pulled in.
-FAR = Phase(_FAR, 30_000, 3, 192, 0.002, 0.045, pull=True)
-PHASES = (COARSE, FINE, LONG, FAR)
+PHASES = (COARSE, FINE, LONG)
 _HEAD_SIGMAS = [0.026, 0.025, 0.025, 0.035, 0.035]  # COCO's: nose, eyes, ears
 
 
@@ -180,8 +177,6 @@ def train_detector(folder: Path, phase: Phase, seed: int, start: Path | None) ->
     )
     model = yolo(str(start.absolute() if start else "yolo11n-pose.yaml"))
     model.add_callback("on_train_start", _use_all_cores)
-    if phase.pull:
-        model.add_callback("on_train_start", _pull_far_joints)
     with contextlib.chdir(folder):  # ultralytics logs through dvclive, which would change this project's dvc.yaml
         model.train(
             trainer=CropTrainer, data=str(data), project=str(folder / "runs"), name="run", epochs=phase.epochs, seed=seed,
@@ -197,25 +192,6 @@ def _use_all_cores(trainer: Any) -> None:
     """ultralytics leaves one core idle, half of a small machine; channels_last is a quarter faster on a CPU."""
     torch.set_num_threads(os.cpu_count() or 1)
     trainer.model.to(memory_format=torch.channels_last)
-
-
-def _pull_far_joints(trainer: Any) -> None:
-    """Take log(1 + e) for 1 - exp(-e) in the keypoint loss, e being the squared distance in units of OKS.
-
-    Both are e where a joint is nearly right; 20 px off, the first still has a gradient and the second has none.
-    """
-    from ultralytics.utils.loss import KeypointLoss
-
-    class PullingKeypointLoss(KeypointLoss):  # type: ignore[misc]
-        def forward(self, pred_kpts: torch.Tensor, gt_kpts: torch.Tensor, kpt_mask: torch.Tensor, area: torch.Tensor) -> torch.Tensor:
-            """Mean over N people of `(N, 17, 2 or 3)` joints; `kpt_mask` (N, 17) labelled, `area` (N, 1) of their boxes."""
-            e = (pred_kpts[..., :2] - gt_kpts[..., :2]).square().sum(dim=-1) / (8 * self.sigmas.square() * (area + 1e-9))
-            people = (torch.log1p(e) * kpt_mask).sum(dim=1) / (kpt_mask.sum(dim=1) + 1e-9)
-            return people.mean()
-
-    criterion = trainer.model.init_criterion()
-    criterion.keypoint_loss = PullingKeypointLoss(criterion.keypoint_loss.sigmas)
-    trainer.model.criterion = criterion
 
 
 def accuracy_table(weights: Path, images: int, seed: int) -> str:

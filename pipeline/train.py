@@ -1,6 +1,7 @@
 """Stage train: the generator and the discriminator, from the shards to `models/generator.safetensors`."""
 
 import contextlib
+import copy
 import io
 import os
 import platform
@@ -17,8 +18,10 @@ import click
 import torch
 from dvclive.live import Live
 from PIL.Image import Image
+from torch import nn
 from tqdm import tqdm
 
+from pipeline.model_card import counts, model_card
 from posegan.checkpoint import CheckpointFolder, save_generator
 from posegan.cli import INTERRUPTED
 from posegan.config import Params, load_params
@@ -26,7 +29,7 @@ from posegan.device import keep_freed_memory
 from posegan.files import write_atomically
 from posegan.pool import merged
 from posegan.ranks import joined
-from posegan.shards import CACHE
+from posegan.shards import CACHE, ShardIndex
 from posegan.training import LossRecord, Record, SampleRecord, StoppedError, Trainer, fingerprint, open_training_data
 
 FILE = click.Path(path_type=Path)
@@ -38,11 +41,15 @@ FILE = click.Path(path_type=Path)
     "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
 )
 @click.option("--out", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator to write (EMA weights).")
+@click.option(
+    "--best", type=FILE, default=Path("models/generator-best.safetensors"), show_default=True, help="The same where val_ssim was highest."
+)
+@click.option("--card", type=FILE, default=Path("models/generator.md"), show_default=True, help="Model card to write.")
 @click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Folder for DVCLive's metrics.")
 @click.option("--samples", type=FILE, default=Path("reports/samples"), show_default=True, help="Folder for sample grids.")
 @click.option("--state", type=FILE, default=Path("state"), show_default=True, help="Folder for the state that a stopped run resumes from.")
 @click.option("--cache", type=FILE, default=CACHE, show_default=True, help="Folder for shards fetched from an address.")
-def train(params_path: Path, shards: str, out: Path, live: Path, samples: Path, state: Path, cache: Path) -> None:
+def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, live: Path, samples: Path, state: Path, cache: Path) -> None:
     """Train the generator and the discriminator (parameters: image, model, loss, features, train).
 
     Stopped at any moment, by Ctrl-C, a kill or a power cut, the same command goes on from the last saved state
@@ -74,8 +81,23 @@ def train(params_path: Path, shards: str, out: Path, live: Path, samples: Path, 
             raise SystemExit(INTERRUPTED if stop.number == signal.SIGINT else 0) from None
     if skipped := merged(data.skipped):
         click.echo(f"train: left out {skipped.summary()}")
-    save_generator(out, trainer.ema, params.model, params.image, provenance(params, shards_sha256, _features(trainer)))
+    origin = provenance(params, shards_sha256, _features(trainer))
+    save_generator(out, trainer.ema, params.model, params.image, origin | {"step": str(trainer.step)})
+    step, generator = _best(trainer)
+    save_generator(best, generator, params.model, params.image, origin | {"step": str(step)})
+    write_atomically(
+        card, model_card(params, origin, counts(ShardIndex.load(shards, cache)), trainer.history, {out.name: trainer.step, best.name: step})
+    )
     click.echo(f"train: {_summary(trainer)}; {speed}{time.monotonic() - started:.1f} s; wrote {out}")
+
+
+def _best(trainer: Trainer) -> tuple[int, nn.Module]:
+    """The generator that validation liked most and its step; without validation the last one."""
+    if trainer.best is None:
+        return trainer.step, trainer.ema
+    generator = copy.deepcopy(trainer.ema)
+    generator.load_state_dict(trainer.best.weights)
+    return trainer.best.step, generator
 
 
 def _announce(trainer: Trainer, resumed: int) -> None:
@@ -174,6 +196,7 @@ def provenance(params: Params, shards_sha256: str, features: str) -> dict[str, s
     return {
         "seed": str(params.train.seed),
         "iterations": str(params.train.iterations),
+        "recipe": params.recipe,
         "loss": params.loss.model_dump_json(),
         "features": features,
         "shards_sha256": shards_sha256,

@@ -65,7 +65,7 @@ class TrainingData(NamedTuple):
 
 
 class LossRecord(NamedTuple):
-    """Mean weighted losses since the last record, and the speed over that time."""
+    """Mean weighted losses since the last record, each named `loss_<term>`, and the speed over that time."""
 
     step: int
     values: dict[str, float]
@@ -88,6 +88,14 @@ class SampleRecord(NamedTuple):
 
 
 Record = LossRecord | ValidationRecord | SampleRecord
+
+
+class Best(NamedTuple):
+    """The EMA weights that had the highest `val_ssim` so far; of equal ones the first."""
+
+    step: int
+    val_ssim: float
+    weights: dict[str, Tensor]  # on the CPU
 
 
 class StoppedError(PoseGANError):
@@ -143,7 +151,7 @@ def fingerprint(params: Params, shards_sha256: str) -> str:
 
 
 class Trainer:
-    """A run: `resume()`, then iterate over `run()`; afterwards `ema` is the result.
+    """A run: `resume()`, then iterate over `run()`; afterwards `ema` is the result, and `best` what validation liked most on the way.
 
     The records' numbers stand in `history` as well, which is part of the state: the history of a
     resumed run is complete. Seeds torch's global generators.
@@ -177,6 +185,7 @@ class Trainer:
         self._averaged = [self.ranks.averaging(player) for player in (self.generator, self.discriminator)]
         self.step = 0
         self.history: list[tuple[int, dict[str, float]]] = []
+        self.best: Best | None = None
         self._means = RunningMeans()
 
     def resume(self) -> int:
@@ -267,7 +276,7 @@ class Trainer:
 
     def _log(self) -> dict[str, float]:
         self._check_losses()
-        values = self.ranks.mean(self._means.take())
+        values = self.ranks.mean({f"loss_{name}": value for name, value in self._means.take().items()})
         self.history.append((self.step, values))
         return values
 
@@ -280,6 +289,9 @@ class Trainer:
             scores["val_ssim"].append(metrics.ssim(generated, batch.target_images))
         values = {name: torch.cat(parts).mean().item() for name, parts in scores.items()}
         self.history.append((self.step, values))
+        if self.best is None or values["val_ssim"] > self.best.val_ssim:
+            weights = {name: weight.detach().cpu().clone() for name, weight in self.ema.state_dict().items()}
+            self.best = Best(self.step, values["val_ssim"], weights)
         return ValidationRecord(self.step, values)
 
     def _sample_grid(self) -> PIL.Image.Image:
@@ -289,7 +301,7 @@ class Trainer:
     def _save(self) -> None:
         self._check_losses()
         state = self._state()
-        for name, values in _floats({name: state[name] for name in self._parts()}):
+        for name, values in _floats({name: state[name] for name in (*self._parts(), "best")}):
             if not values.isfinite().all():
                 raise self._diverged(self.step, name)
         self.checkpoints.save(self.step, state)
@@ -316,13 +328,14 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         record = {"step": self.step, "history": [[step, values] for step, values in self.history], "means": self._means.state()}
-        return {**parts, **record}
+        return {**parts, **record, "best": None if self.best is None else self.best._asdict()}
 
     def _restore(self, state: dict[str, Any]) -> None:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.step = state["step"]
         self.history = [(step, values) for step, values in state["history"]]
+        self.best = None if state["best"] is None else Best(**state["best"])
         self._means.restore(state["means"], self.device)
 
 

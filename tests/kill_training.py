@@ -19,6 +19,7 @@ from tiny_run import train_options, train_outputs
 from pipeline.train import train
 
 _PATIENCE = 120.0  # seconds
+_WRITES = 12  # of about 20 of a whole run
 _CHANGES = {"iterations": 12, "log_every": 2, "validate_every": 4, "sample_every": 4, "checkpoint_every": 2}
 
 
@@ -73,7 +74,9 @@ class Killed(NamedTuple):
 
 
 def kill_trainings(kills: int, seed: int, folder: Path, shards: Path) -> Killed:
-    """Start a training, kill it at a random moment, start it again, until `kills` hit; a run that ends is begun anew.
+    """Start a training, kill it, start it again, until `kills` hit; a run that ends is begun anew.
+
+    Every second one is killed when a random one of its next writes is about to get its name, the others at a random moment.
 
     Raises:
         AssertionError: a run that was killed ended with other files than one that was not.
@@ -91,8 +94,12 @@ def kill_trainings(kills: int, seed: int, folder: Path, shards: Path) -> Killed:
                 ended, killed = False, folder / f"killed-{runs}"
                 killed.mkdir()
                 options = train_options(killed, shards, **_CHANGES)
-            child = start(options, None)
-            ended = _ended(child, moments.uniform(0, whole) if hits < kills else _PATIENCE)
+            if hits == kills:
+                ended = _ended(start(options, None), _PATIENCE)
+            elif hits % 2:
+                ended = _ended(start(options, moments.randint(1, _WRITES)), _PATIENCE)
+            else:
+                ended = _ended(start(options, None), moments.uniform(0, whole))
             if ended:
                 runs += 1
                 assert train_outputs(killed) == expected, "a run that was killed ended with other files"
@@ -111,8 +118,8 @@ def _ended(child: BaseProcess, seconds: float) -> bool:
         child.kill()
         child.join()
         return False
-    assert child.exitcode == 0, f"the training ended with {child.exitcode}"
-    return True
+    assert child.exitcode in (0, -signal.SIGKILL), f"the training ended with {child.exitcode}"
+    return child.exitcode == 0
 
 
 if __name__ == "__main__":

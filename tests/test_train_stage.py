@@ -8,17 +8,22 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 from conftest import Prepared
 from kill_training import trainings
 from safetensors.torch import load_file
-from tiny_run import ROOT, train_options, train_outputs
+from tiny_run import ROOT, tiny_params, train_options, train_outputs
 
+from pipeline.model_card import counts, model_card
 from pipeline.train import open_live, stop_on_signals, train
 from posegan.checkpoint import load_generator, read_generator_card
+<<<<<<< HEAD
 from posegan.errors import PoseGANError
+=======
+>>>>>>> 68073b77649d19e001ac6f55568cac78a3436352
 from posegan.shards import ShardIndex
 
 
@@ -42,9 +47,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Pa
 def test_writes_a_generator_logs_and_samples(finished: Path) -> None:
     names = train_outputs(finished).keys()
     assert {"generator.safetensors", "samples/step-00000003.png", "samples/step-00000006.png", "dvclive/metrics.json"} <= names
-    for metric in ("l1", "adversarial", "discriminator", "offset_smoothness", "val_l1", "val_ssim"):
+    for metric in ("loss_l1", "loss_adversarial", "loss_discriminator", "loss_offset_smoothness", "val_l1", "val_ssim"):
         assert f"dvclive/plots/metrics/{metric}.tsv" in names
-    assert (finished / "dvclive/plots/metrics/l1.tsv").read_text().split()[::2] == ["step", "2", "4", "6"]
+    assert (finished / "dvclive/plots/metrics/loss_l1.tsv").read_text().split()[::2] == ["step", "2", "4", "6"]
     assert not list(finished.rglob("dvc.yaml"))
     load_generator(finished / "generator.safetensors")
     provenance = read_generator_card(finished / "generator.safetensors").provenance
@@ -85,7 +90,7 @@ def test_a_signal_saves_the_state_and_says_how_to_go_on(
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | ({"DVC_STAGE": "train"} if under_dvc else {})
     process = subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 60
-    while not (tmp_path / "dvclive/plots/metrics/l1.tsv").exists() and time.monotonic() < deadline:
+    while not (tmp_path / "dvclive/plots/metrics/loss_l1.tsv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
@@ -98,7 +103,7 @@ def test_a_signal_saves_the_state_and_says_how_to_go_on(
     assert int(saved.stem.removeprefix("step-")) < 4000
 
 
-@pytest.mark.parametrize("writes", [1, 4, 9])
+@pytest.mark.parametrize("writes", [1, 4, 11])
 def test_killed_at_a_write_the_same_command_ends_with_the_same_files(
     finished: Path, tmp_path: Path, prepared: Prepared, writes: int
 ) -> None:
@@ -108,7 +113,7 @@ def test_killed_at_a_write_the_same_command_ends_with_the_same_files(
         killed.join(60)
         assert killed.exitcode == -signal.SIGKILL
     assert list(tmp_path.rglob("*.tmp"))  # it hit the write itself
-    assert not (tmp_path / "generator.safetensors").exists()
+    assert not (tmp_path / "generator.md").exists()  # the last file of all
     assert CliRunner().invoke(train, line, catch_exceptions=False).exit_code == 0
     assert train_outputs(tmp_path) == train_outputs(finished)
     assert not list(tmp_path.rglob("*.tmp"))
@@ -143,6 +148,7 @@ def test_random_filters_are_named_in_all_that_they_touched(prepared: Prepared, t
     assert "the feature losses look through VGG-19, random filters (seed 0)" in result.output
     assert read_generator_card(tmp_path / "generator.safetensors").provenance["features"] == "VGG-19, random filters (seed 0)"
     logged = {path.stem for path in (tmp_path / "dvclive" / "plots" / "metrics").glob("*.tsv")}
+<<<<<<< HEAD
     assert "nearest_neighbour_random_filters" in logged
     assert "nearest_neighbour" not in logged
 
@@ -157,3 +163,36 @@ def test_a_damaged_sample_stops_the_run_or_is_named_at_its_end(tmp_path: Path, p
         run(tmp_path, damaged, iterations=2)
     result = run(tmp_path, damaged, iterations=2, corrupt="skip")
     assert f"train: left out 1 damaged sample (4 images, 12 pairs): identity {sample.identity} in train/" in result.output
+=======
+    assert "loss_nearest_neighbour_random_filters" in logged
+    assert "loss_nearest_neighbour" not in logged
+
+
+def test_the_best_by_validation_and_the_last_are_exported(finished: Path) -> None:
+    table = pd.read_csv(finished / "dvclive/plots/metrics/val_ssim.tsv", sep="\t")
+    steps = {name: read_generator_card(finished / f"{name}.safetensors").provenance["step"] for name in ("generator", "generator-best")}
+    assert steps == {"generator": "6", "generator-best": str(table.step[table.val_ssim.idxmax()])}
+    load_generator(finished / "generator-best.safetensors")
+
+
+def test_the_card_says_what_was_done_and_what_came_of_it(finished: Path) -> None:
+    card = (finished / "generator.md").read_text()
+    provenance = read_generator_card(finished / "generator.safetensors").provenance
+    for said in (
+        provenance["shards_sha256"],
+        provenance["torch"],
+        "## Recipe: ours",
+        "| train.iterations | 6 |",
+        "| step | val_ssim | val_l1 |",
+    ):
+        assert said in card
+    assert str(finished) not in card
+
+
+def test_without_validation_the_best_is_the_last(prepared: Prepared) -> None:
+    params = tiny_params()
+    origin = {"shards_sha256": "0", "features": "none", "seed": "0", "torch": "2", "python": "3"}
+    card = model_card(params, origin, counts(ShardIndex.load(prepared.shards)), [(6, {"loss_l1": 0.5})], {"a": 6, "b": 6})
+    assert "| b | step 6, as nothing was validated |" in card
+    assert "| loss_l1 | 0.5 |" in card
+>>>>>>> 68073b77649d19e001ac6f55568cac78a3436352

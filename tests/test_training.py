@@ -122,7 +122,7 @@ def test_records_come_when_due(tmp_path: Path) -> None:
     assert [record.step for record in records if isinstance(record, SampleRecord)] == [3, 6]
     assert [step for step, _ in run.history] == [2, 3, 4, 6, 6]
     losses = next(record for record in records if isinstance(record, LossRecord))
-    assert losses.values.keys() == {"discriminator", "adversarial", "l1", "offset_smoothness"}
+    assert losses.values.keys() == {"loss_discriminator", "loss_adversarial", "loss_l1", "loss_offset_smoothness"}
     assert losses.images_per_second > 0
     assert 0 <= losses.waiting <= 1
 
@@ -143,7 +143,7 @@ def test_it_learns_one_batch_by_heart(tmp_path: Path) -> None:
 
     changes = {"iterations": 10, "log_every": 1, "learning_rate": 0.01, "validate_every": 100, "sample_every": 100, "checkpoint_every": 100}
     run = trainer(tmp_path, tiny_params(train=changes, model={"dropout": 0.0}), OneBatch())
-    losses = [record.values["l1"] for record in run.run() if isinstance(record, LossRecord)]
+    losses = [record.values["loss_l1"] for record in run.run() if isinstance(record, LossRecord)]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -177,7 +177,7 @@ def test_without_an_adversarial_weight_the_discriminator_rests(tmp_path: Path) -
     run = trainer(tmp_path, tiny_params(loss={"adversarial": 0.0}, train={"iterations": 2}))
     before = [weight.clone() for weight in run.discriminator.parameters()]
     [losses] = [record.values for record in run.run() if isinstance(record, LossRecord)]
-    assert losses.keys() == {"l1", "offset_smoothness"}
+    assert losses.keys() == {"loss_l1", "loss_offset_smoothness"}
     assert all(torch.equal(old, new) for old, new in zip(before, run.discriminator.parameters(), strict=True))
 
 
@@ -306,3 +306,22 @@ def test_shards_become_training_data(prepared: Prepared) -> None:
     assert batch.source_images.shape == (2, 3, 128, 64)
     assert sum(len(each.sources) for each in data.validation) == params.train.validation_pairs
     assert len(data.samples.sources) <= 8
+
+
+def test_the_best_weights_are_those_of_the_highest_validation_ssim_and_outlive_the_process(tmp_path: Path) -> None:
+    params = tiny_params(train={"validate_every": 1, "checkpoint_every": 4, "learning_rate": 0.01})
+    run = trainer(tmp_path, params)
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+    scores: dict[int, float] = {}
+    for record in run.run():
+        if isinstance(record, ValidationRecord):
+            seen[record.step] = {name: weight.clone() for name, weight in run.ema.state_dict().items()}
+            scores[record.step] = record.values["val_ssim"]
+    assert run.best is not None
+    assert run.best.step == max(scores, key=lambda step: scores[step])
+    assert all(torch.equal(weight, seen[run.best.step][name]) for name, weight in run.best.weights.items())
+    again = trainer(tmp_path, params)
+    again.resume()
+    assert again.best is not None
+    assert again.best[:2] == run.best[:2]
+    assert all(torch.equal(weight, again.best.weights[name]) for name, weight in run.best.weights.items())

@@ -42,7 +42,8 @@ def tiny_params(**changes: dict[str, Any]) -> Params:
 def train_options(folder: Path, shards: Path, **changes: object) -> list[str]:
     """Options of the train stage for a tiny run whose files all lie in `folder`; `changes` are of the section `train`."""
     (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(train=changes).model_dump()))
-    names = {"params": "params.yaml", "out": "generator.safetensors", "live": "dvclive", "samples": "samples", "state": "state"}
+    names = {"params": "params.yaml", "out": "generator.safetensors", "best": "generator-best.safetensors", "card": "generator.md"}
+    names |= {"live": "dvclive", "samples": "samples", "state": "state"}
     return [*(part for name, path in names.items() for part in (f"--{name}", str(folder / path))), "--shards", str(shards)]
 
 

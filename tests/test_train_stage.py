@@ -20,10 +20,7 @@ from tiny_run import ROOT, tiny_params, train_options, train_outputs
 from pipeline.model_card import counts, model_card
 from pipeline.train import open_live, stop_on_signals, train
 from posegan.checkpoint import load_generator, read_generator_card
-<<<<<<< HEAD
 from posegan.errors import PoseGANError
-=======
->>>>>>> 68073b77649d19e001ac6f55568cac78a3436352
 from posegan.shards import ShardIndex
 
 
@@ -148,22 +145,6 @@ def test_random_filters_are_named_in_all_that_they_touched(prepared: Prepared, t
     assert "the feature losses look through VGG-19, random filters (seed 0)" in result.output
     assert read_generator_card(tmp_path / "generator.safetensors").provenance["features"] == "VGG-19, random filters (seed 0)"
     logged = {path.stem for path in (tmp_path / "dvclive" / "plots" / "metrics").glob("*.tsv")}
-<<<<<<< HEAD
-    assert "nearest_neighbour_random_filters" in logged
-    assert "nearest_neighbour" not in logged
-
-
-def test_a_damaged_sample_stops_the_run_or_is_named_at_its_end(tmp_path: Path, prepared: Prepared) -> None:
-    damaged = prepared._replace(shards=Path(shutil.copytree(prepared.shards, tmp_path / "shards")))
-    sample = ShardIndex.load(damaged.shards).split("train")[0]
-    content = bytearray((damaged.shards / sample.shard).read_bytes())
-    content[sample.offset + sample.size // 2] ^= 1
-    (damaged.shards / sample.shard).write_bytes(content)
-    with pytest.raises(PoseGANError, match=rf"train-000000\.tar\.gz: identity {sample.identity} .* is damaged"):
-        run(tmp_path, damaged, iterations=2)
-    result = run(tmp_path, damaged, iterations=2, corrupt="skip")
-    assert f"train: left out 1 damaged sample (4 images, 12 pairs): identity {sample.identity} in train/" in result.output
-=======
     assert "loss_nearest_neighbour_random_filters" in logged
     assert "loss_nearest_neighbour" not in logged
 
@@ -195,4 +176,15 @@ def test_without_validation_the_best_is_the_last(prepared: Prepared) -> None:
     card = model_card(params, origin, counts(ShardIndex.load(prepared.shards)), [(6, {"loss_l1": 0.5})], {"a": 6, "b": 6})
     assert "| b | step 6, as nothing was validated |" in card
     assert "| loss_l1 | 0.5 |" in card
->>>>>>> 68073b77649d19e001ac6f55568cac78a3436352
+
+
+def test_a_damaged_sample_stops_the_run_or_is_named_at_its_end(tmp_path: Path, prepared: Prepared) -> None:
+    damaged = prepared._replace(shards=Path(shutil.copytree(prepared.shards, tmp_path / "shards")))
+    sample = ShardIndex.load(damaged.shards).split("train")[0]
+    content = bytearray((damaged.shards / sample.shard).read_bytes())
+    content[sample.offset + sample.size // 2] ^= 1
+    (damaged.shards / sample.shard).write_bytes(content)
+    with pytest.raises(PoseGANError, match=rf"train-000000\.tar\.gz: identity {sample.identity} .* is damaged"):
+        run(tmp_path, damaged, iterations=2)
+    result = run(tmp_path, damaged, iterations=2, corrupt="skip")
+    assert f"train: left out 1 damaged sample (4 images, 12 pairs): identity {sample.identity} in train/" in result.output

@@ -18,7 +18,7 @@ import PIL.Image
 import pytest
 from hostile import pictures
 from test_transfer_command import huge_png
-from tiny_run import ROOT
+from tiny_run import ROOT, hear_ctrl_c
 from use_fixtures import drawn_person, write_model
 
 from posegan.demo import server as demo_server
@@ -210,7 +210,7 @@ def test_a_taken_port_is_named(studio: Studio, port: int) -> None:
 def test_the_command_serves_until_ctrl_c(tmp_path: Path) -> None:
     model = write_model(tmp_path / "g.safetensors")
     line = [sys.executable, "-u", "-m", "posegan", "demo", "--port", "0", "--model", str(model), "--device", "cpu"]
-    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         address = re.search(r"http://127\.0\.0\.1:(\d+)/", first)

@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner, Result
-from tiny_run import ROOT
+from tiny_run import ROOT, hear_ctrl_c
 from use_fixtures import drawn_person, photograph, write_model
 
 from posegan.__main__ import cli
@@ -181,7 +181,7 @@ def test_ctrl_c_leaves_whole_files_only(model: Path, people: Path, tmp_path: Pat
         (tmp_path / "in" / f"{number:03}.png").symlink_to(people / "p0.png")
     line = [sys.executable, "-m", "posegan", "transfer", str(tmp_path / "in"), "--pose", "standing", "--out", str(tmp_path / "out")]
     line += ["--model", str(model), "--batch-size", "2"]
-    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c) as process:
         while process.poll() is None and len(list(tmp_path.glob("out/*.png"))) < 3:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)

@@ -7,7 +7,7 @@ BASE := $(shell python3 -c 'import sys; print(sys.base_prefix)')/bin/python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check report exp-show ablation pose-model clean
+.PHONY: help repro test check report exp-show ablation pose-model docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,8 +39,12 @@ pose-model: .venv/ready  ## Train the shipped pose detector again, on drawings, 
 	$(PYTHON) -m pipeline.pose_model train
 	$(PYTHON) -m pipeline.pose_model measure posegan/weights/yolo11n-pose-drawn.pt
 
+docs: .venv/ready  ## Build the documentation, build/docs/index.html; warnings are errors
+	$(PYTHON) -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "Documentation: build/docs/index.html"
+
 clean:  ## Remove the environment, training state and caches; DVC's outputs and cache stay
-	rm -rf .venv state .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv build state .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 # The lock names versions only, so it is installed without asking for more. `ready` is written last:
 # an interrupted installation starts again.

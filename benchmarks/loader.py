@@ -5,7 +5,8 @@
 All read the same random 128 x 64 JPEGs from the page cache, in one process and without worker processes. They take turns; every
 figure is a median of the rounds, and the ratios are of these medians. Pairs a second a core are pairs by the process's CPU time, all
 threads together, which a busy machine distorts less than the time on the clock. Two tables: up to the collated batch of uint8
-images and keypoints, and up to the heatmaps (for the stream and webdataset, drawn by PoseGAN for the whole batch on one core).
+images and keypoints, and up to the heatmaps (for the stream and webdataset, drawn by PoseGAN on one core). Those of a batch take
+75 MB, which glibc maps anew each time; 16 images at a time stay in memory that is there, and show what the drawing itself takes.
 
 The memory table reads one and `--scale` times as many shards, each in a process of its own.
 """
@@ -70,6 +71,7 @@ class Material(NamedTuple):
 
 def make_material(folder: Path, identities: int, images: int) -> Material:
     """Write random crops with random joints as raw.zip and tables, shards, loose files and one record a pair."""
+    folder.mkdir(exist_ok=True)
     material = Material(folder, folder / "keypoints.parquet", folder / "pairs.parquet", folder / "raw.zip")
     generator = np.random.default_rng(0)
     names = [f"bounding_box_train/{i:04d}_c1s1_{n:06d}_00.jpg" for i in range(1, identities + 1) for n in range(images)]
@@ -180,11 +182,12 @@ def stream(index: ShardIndex, pool: int, per_image: int, threads: int = 1) -> It
     return TrainStream(index, "train", SIZE, BATCH, 0, pool, per_image, threads=threads).batches(0)
 
 
-def with_heatmaps(batches: Iterator[Any]) -> Iterator[Any]:
-    """The batches and both stacks of heatmaps of each: source and target keypoints are the third and the fourth part."""
+def with_heatmaps(batches: Iterator[Any], together: int = 2 * BATCH) -> Iterator[Any]:
+    """The batches and both stacks of heatmaps of each, so many images `together`: keypoints are the third and the fourth part."""
     for batch in batches:
-        both = torch.cat([torch.as_tensor(joints) for joints in batch[2:4]])
-        yield batch, heatmaps(both, HEIGHT, WIDTH, 6.0)
+        for joints in torch.cat([torch.as_tensor(joints) for joints in batch[2:4]]).split(together):
+            maps = heatmaps(joints, HEIGHT, WIDTH, 6.0)
+        yield batch, maps
 
 
 class Rate(NamedTuple):
@@ -230,6 +233,7 @@ def to_heatmaps(material: Material, visit: int) -> Contenders:
         "(b) MarketPoseDataset in a DataLoader": (iter(DataLoader(dataset, BATCH, shuffle=True)), 1),
         "(c) webdataset, heatmaps for the batch": (with_heatmaps(record_batches(material.folder / "records.tar")), 1),
         "stream, heatmaps for the batch": (with_heatmaps(stream(index, len(index.split("train")) // 3, 4)), 4),
+        "stream, heatmaps 16 images at a time": (with_heatmaps(stream(index, len(index.split("train")) // 3, 4), 16), 4),
     }
 
 

@@ -1,31 +1,40 @@
 """One training iteration: ours against a plain formulation of how earlier code schedules and computes it.
 
-    python benchmarks/step.py --width 16 --batch 8
+    python benchmarks/step.py --width 64 --batch 4 --batch 16 [--recipe full] [--variant ours] [--variant bfloat16] [--device cuda]
 
-Both train the same networks (deformation by parts) with the same losses on the same batch, in turns in one
-process under the same allocator, so that the ratio means something on a busy machine. The plain step runs the
-generator anew for each update, lets the discriminator's gradient flow on into the generator, warps the whole
-map once a part, and stacks n x n shifted copies for the nearest-neighbour loss.
+All train the same networks (deformation by parts) with the same losses on the same batch, in turns in one process under
+the same allocator, so that the ratios mean something on a busy machine; peak memory is taken in a process of its own for
+each. The plain step runs the generator anew for each update, lets the discriminator's gradient flow on into the
+generator, warps the whole map once a part, stacks n x n shifted copies for the nearest-neighbour loss, computes the losses
+sample by sample, and is always in float32 with PyTorch's default optimiser.
 """
 
-import resource
+import os
+import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from unittest.mock import patch
 
 import click
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
+from posegan.acceleration import begin_step, compile_networks, fused_adam, placed
 from posegan.config import Params, load_params
 from posegan.data import to_float
 from posegan.device import choose_device, keep_freed_memory
 from posegan.losses import GeneratorLoss, discriminator_loss
-from posegan.networks import Discriminator, Generator
+from posegan.networks import Discriminator, Generator, GeneratorOutput
 from posegan.updates import Pair, update_discriminator, update_generator
 
 # A standing person at 128 x 64, x and y in pixels, in the order of posegan.skeleton.
@@ -33,6 +42,26 @@ STANDING = (
     (32, 14), (32, 28), (23, 28), (19, 42), (17, 56), (41, 28), (45, 42), (47, 56), (26, 60),
     (25, 84), (24, 108), (38, 60), (39, 84), (40, 108), (30, 12), (34, 12), (28, 14), (36, 14),
 )  # fmt: skip
+
+
+class Variant(NamedTuple):
+    """How a contestant computes."""
+
+    plain: bool = False
+    bfloat16: bool = False
+    channels_last: bool = False
+    compile: str = "none"
+
+
+VARIANTS = {
+    "plain": Variant(plain=True),
+    "ours": Variant(),
+    "channels-last": Variant(channels_last=True),
+    "bfloat16": Variant(bfloat16=True),
+    "bfloat16-channels-last": Variant(bfloat16=True, channels_last=True),
+    "compiled": Variant(bfloat16=True, channels_last=True, compile="default"),
+    "graphs": Variant(bfloat16=True, channels_last=True, compile="reduce-overhead"),
+}
 
 
 def make_pair(batch: int, device: torch.device) -> Pair:
@@ -79,26 +108,41 @@ def plain_discriminator(discriminator: Discriminator, pair: Pair, image: Tensor)
 
 
 class Players:
-    """Networks, optimisers and losses of one contestant; both start from the same weights."""
+    """Networks, optimisers and losses of one contestant; all start from the same weights."""
 
-    def __init__(self, params: Params, device: torch.device) -> None:
+    def __init__(self, params: Params, variant: Variant, device: torch.device) -> None:
         torch.manual_seed(0)
-        self.generator = Generator(params.model, params.image).to(device)
-        self.discriminator = Discriminator(params.model).to(device)
-        self.losses = GeneratorLoss(params.loss, params.features)
-        self.generator_optimiser = torch.optim.Adam(self.generator.parameters())
-        self.discriminator_optimiser = torch.optim.Adam(self.discriminator.parameters())
+        self.variant, self.device = variant, device
+        self.generator = placed(Generator(params.model, params.image), device, variant.channels_last)
+        self.discriminator = placed(Discriminator(params.model), device, variant.channels_last)
+        self.losses = GeneratorLoss(params.loss, params.features).to(device)
+        optimiser: Callable[[torch.nn.Module], torch.optim.Adam] = lambda network: (  # noqa: E731
+            torch.optim.Adam(network.parameters(), 2e-4) if variant.plain else fused_adam(network, 2e-4, (0.5, 0.999))
+        )
+        self.generator_optimiser, self.discriminator_optimiser = optimiser(self.generator), optimiser(self.discriminator)
+        if variant.compile != "none":
+            compile_networks(self.generator, self.discriminator, self.losses, variant.compile)
+
+    def step(self, pair: Pair) -> Tensor:
+        """One iteration; returns the generator's loss."""
+        if self.variant.plain:
+            return plain_step(self, pair)
+        if self.variant.compile != "none":
+            begin_step()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.variant.bfloat16):
+            return our_step(self, pair)
 
 
 def our_step(players: Players, pair: Pair) -> Tensor:
-    """The iteration of posegan.training; returns the L1 term."""
+    """The iteration of posegan.training."""
     output = players.generator(pair.source, pair.source_keypoints, pair.target_keypoints)
     update_discriminator(players.discriminator, players.discriminator_optimiser, [pair], [output.image])
-    return update_generator(players.discriminator, players.generator_optimiser, players.losses, [pair], [output])["l1"]
+    terms = update_generator(players.discriminator, players.generator_optimiser, players.losses, [pair], [output])
+    return torch.stack(list(terms.values())).sum()
 
 
 def plain_step(players: Players, pair: Pair) -> Tensor:
-    """The reference's schedule and formulations; returns the L1 term."""
+    """The reference's schedule and formulations."""
     discriminator, rest = players.discriminator, (pair.source, pair.source_keypoints)
     with ExitStack() as stack:
         stack.enter_context(patch("posegan.networks.warp_features", plain_warp))
@@ -109,15 +153,19 @@ def plain_step(players: Players, pair: Pair) -> Tensor:
         discriminator_loss(real, plain_discriminator(discriminator, pair, image)).backward()
         players.discriminator_optimiser.step()
         output = players.generator(*rest, pair.target_keypoints)
-        terms: dict[str, Tensor] = players.losses(output, pair.target, plain_discriminator(discriminator, pair, output.image))
+        logits = plain_discriminator(discriminator, pair, output.image)
+        loss = torch.stack([
+            torch.stack(list(players.losses(GeneratorOutput(image[None], ()), target[None], logit[None]).values())).sum()
+            for image, target, logit in zip(output.image, pair.target, logits, strict=True)
+        ]).mean()  # fmt: skip
         players.generator_optimiser.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
+        loss.backward()
         players.generator_optimiser.step()
-    return terms["l1"].detach()
+    return loss.detach()
 
 
 def timed(step: Callable[[], Tensor], device: torch.device) -> tuple[float, float]:
-    """Seconds of one step, with what it left running on the device, and its L1 term."""
+    """Seconds of one step, with what it left running on the device, and the loss."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = time.perf_counter()
@@ -127,30 +175,106 @@ def timed(step: Callable[[], Tensor], device: torch.device) -> tuple[float, floa
     return time.perf_counter() - start, value
 
 
+def peak_megabytes(name: str, params: Params, batch: int, device: torch.device) -> float:
+    """Of two steps in this process, networks and optimisers included, imports not. (On a CPU: Linux only.)"""
+    before = _resident_peak() if device.type == "cpu" else 0.0
+    players, pair = Players(params, VARIANTS[name], device), make_pair(batch, device)
+    for _ in range(2):
+        players.step(pair)
+    return _resident_peak() - before if device.type == "cpu" else torch.cuda.max_memory_allocated(device) / 1e6
+
+
+def _resident_peak() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return float(status.split("VmHWM:")[1].split()[0]) / 1e3
+
+
+def gigaflops(players: Players, pair: Pair) -> float:
+    """Of one step, a multiplication and an addition counted as two; convolutions and matrix products only."""
+    with FlopCounterMode(display=False) as counter:
+        players.step(pair)
+    return counter.get_total_flops() / 1e9
+
+
+def where_time_goes(players: Players, pair: Pair, device: torch.device) -> str:
+    """The operators that take the most of a step."""
+    cuda = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])], acc_events=True) as record:
+        players.step(pair)
+    return record.key_averages().table(sort_by=f"self_{'cuda' if cuda else 'cpu'}_time_total", row_limit=15, max_name_column_width=60)
+
+
+def processor(device: torch.device) -> str:
+    """The name of what computes."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{models[0] if models else platform.machine()} ({capability}), {os.cpu_count()} CPUs, {torch.get_num_threads()} threads"
+
+
 @click.command()
 @click.option(
-    "--params", "path", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True, help="Losses and the rest."
+    "--params", "path", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True, help="Recipes and the rest."
 )
-@click.option("--width", default=16, show_default=True, help="Channels of both networks' first level; the paper: 64.")
-@click.option("--batch", default=8, show_default=True, help="Pairs a batch.")
-@click.option("--device", "name", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N.")
+@click.option("--recipe", default="full", show_default=True, help="Whose losses; the deformation is by parts whatever it says.")
+@click.option("--width", default=64, show_default=True, help="Channels of both networks' first level; 64 is the paper's.")
+@click.option(
+    "--batch", "batches", multiple=True, type=int, default=(4, 16), show_default=True, help="Pairs a batch; several times for several."
+)
+@click.option(
+    "--variant", "names", multiple=True, type=click.Choice([*VARIANTS]), default=("plain", "ours"), show_default=True, help="Who competes."
+)
+@click.option("--device", "device_name", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N.")
 @click.option("--repeats", default=5, show_default=True, help="Timed steps of each.")
-def main(path: Path, width: int, batch: int, name: str, repeats: int) -> None:
-    """Time both steps in turns; print medians, their ratio, images/s and peak memory."""
+@click.option("--warmup", default=1, show_default=True, help="Steps before; compiled networks need about 5.")
+@click.option(
+    "--peak", default=0.0, help="TFLOP/s that the hardware can do (H100 SXM in bfloat16, dense: 989), to print the share reached."
+)
+@click.option("--profile", "profiled", is_flag=True, help="Print the operators in which the last variant spends its time.")
+@click.option("--memory-of", type=click.Choice([*VARIANTS]), hidden=True)
+def main(
+    path: Path, recipe: str, width: int, batches: tuple[int, ...], names: tuple[str, ...], device_name: str, repeats: int, warmup: int,
+    peak: float, profiled: bool, memory_of: str | None,
+) -> None:  # fmt: skip
+    """Time all contestants in turns; print medians, ratios to the first, images/s, memory and work done a second."""
     keep_freed_memory()
-    device, params = choose_device(name), load_params(path)
-    model = {"deformation": "parts", "combine": "max", "generator_channels": width, "discriminator_channels": width}
-    params = params.model_copy(update={"model": params.model.model_copy(update=model)})
-    pair, ours, plain = make_pair(batch, device), Players(params, device), Players(params, device)
-    first = timed(lambda: our_step(ours, pair), device)[1], timed(lambda: plain_step(plain, pair), device)[1]  # warms up
-    times = [(timed(lambda: our_step(ours, pair), device)[0], timed(lambda: plain_step(plain, pair), device)[0]) for _ in range(repeats)]
-    our_time, plain_time = (statistics.median(each) for each in zip(*times, strict=True))
-    click.echo(f"width {width}, batch {batch}, {device}, {torch.get_num_threads()} threads, medians of {repeats}")
-    click.echo(f"L1 at the first step, which must agree: ours {first[0]:.5f}, plain {first[1]:.5f}")
-    click.echo(f"ours  {1000 * our_time:9.1f} ms  {batch / our_time:8.1f} images/s")
-    click.echo(f"plain {1000 * plain_time:9.1f} ms  {batch / plain_time:8.1f} images/s  {plain_time / our_time:.2f} times ours")
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    click.echo(f"peak memory of both {peak / 2**20:.0f} MiB")
+    device, params = choose_device(device_name), load_params(path)
+    if recipe not in params.recipes:
+        raise click.UsageError(f"--recipe: expected one of {', '.join(params.recipes)}, got {recipe}")
+    model = {"deformation": "parts", "combine": "max", "stacked_steps": 1, "generator_channels": width, "discriminator_channels": width}
+    losses = params.loss.model_copy(update=params.recipes[recipe].loss.model_dump())
+    params = params.model_copy(update={"model": params.model.model_copy(update=model), "loss": losses})
+    if memory_of:
+        click.echo(peak_megabytes(memory_of, params, batches[0], device))
+        return
+    click.echo(f"{processor(device)}, PyTorch {torch.__version__}; recipe {recipe}, width {width}, medians of {repeats}")
+    for batch in batches:
+        pair, contest = make_pair(batch, device), {name: Players(params, VARIANTS[name], device) for name in names}
+        work = {name: gigaflops(players, pair) for name, players in contest.items() if players.variant.compile == "none"}
+        contest = {name: Players(params, VARIANTS[name], device) for name in names}  # new, since counting has trained them
+        first = {name: players.step(pair).item() for name, players in contest.items()}
+        for _ in range(warmup - 1):
+            for players in contest.values():
+                players.step(pair)
+        seconds: dict[str, list[float]] = {name: [] for name in names}
+        for _ in range(repeats):
+            for name, players in contest.items():
+                seconds[name].append(timed(partial(players.step, pair), device)[0])
+        medians = {name: statistics.median(times) for name, times in seconds.items()}
+        click.echo(f"batch {batch}:    ms a step  images/s  times {names[0]}    MB at peak  GFLOP a pair  TFLOP/s  loss at first")
+        for name, median in medians.items():
+            command = [sys.executable, __file__, "--params", str(path), "--recipe", recipe, "--width", str(width), "--batch", str(batch)]
+            command += ["--device", device_name, "--memory-of", name]
+            memory = float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
+            done = work.get(name, min(work.values(), default=0.0))
+            rate = done / median / 1e3
+            share = f" ({rate / peak:.0%} of {peak:g})" if peak else ""
+            ratio = medians[names[0]] / median
+            columns = f"{1e3 * median:9.1f} {batch / median:9.1f} {ratio:8.2f} {memory:12.0f} {done / batch:13.1f}"
+            click.echo(f"{name:>22} {columns} {rate:8.2f}{share} {first[name]:.5f}")
+        if profiled:
+            click.echo(where_time_goes(contest[names[-1]], pair, device))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,10 @@ EXCHANGE = {
     "import-keypoints": "Turn annotations from elsewhere (CSV, COCO, OpenPose) into a table of keypoints.",
     "export-keypoints": "Write a table of keypoints as CSV, COCO or OpenPose.",
     "export-pairs": "Write the pairs of a split as a CSV.",
+    "published-pairs": "Make the field's 12,000 test pairs of Market-1501 from the published annotations.",
+}
+USES = {
+    "augment": "Draw the train images in other poses, as a Market-1501 folder for re-identification.",
 }
 EXPERIMENTS = {
     "ablation": "Train every recipe with the same budget and compare them in a table.",
@@ -37,6 +41,7 @@ SECTIONS = {
     "Stages, in order": STAGES,
     "Pages to look at": PAGES,
     "Keypoints and pairs, to and from other programs": EXCHANGE,
+    "With a trained model": USES,
     "Experiments": EXPERIMENTS,
 }
 

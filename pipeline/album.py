@@ -91,7 +91,7 @@ class AlbumMaker:
         order: the row of the table of pairs in which each pair of the batches will stand, one after the other; None: as they come.
     """
 
-    def __init__(self, order: Sequence[int] | None = None) -> None:
+    def __init__(self, order: Sequence[int] | npt.NDArray[np.int64] | None = None) -> None:
         self._order = order
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # `finish` hands it on
         self._zip = zipfile.ZipFile(self._file, "w")

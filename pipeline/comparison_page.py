@@ -14,7 +14,7 @@ from pipeline.comparison import RESAMPLES, Difference, Judged, common_rows
 from pipeline.page import Chart, Gallery, Section, Table, Tile, shown
 from pipeline.pair_gallery import strip
 from pipeline.pair_rules import Ints
-from pipeline.pair_scores import METRICS, Floats, pair_scores
+from pipeline.pair_scores import METRICS, READINGS, Floats, pair_scores
 from pipeline.slices import Column, PoseChange, extremes, pose_change, slice_table, steps, turns
 from posegan.errors import PoseGANError
 
@@ -98,7 +98,7 @@ def charts_section(pairs: Pairs) -> Section:
     scatters, spreads = [], []
     for name, heading, _, _ in METRICS:
         first, second = (pair_scores(table, "generated", name) for table in pairs.tables)
-        if first is None or second is None or name == "found":
+        if first is None or second is None or name == "found" or name in READINGS:
             continue
         there = np.isfinite(first) & np.isfinite(second)
         apart = (second - first)[there]
@@ -144,7 +144,7 @@ def _set_tables(pairs: Pairs, found: list[Difference]) -> list[Table]:
     """Metrics of the whole sets that no pair has by itself."""
     known = {each.name for each in found}
     first, second = (dict(judged.summary.get("generated", {})) for judged in pairs.judged)
-    names = [name for name in first if name in second and name not in known]
+    names = [name for name in first if name not in known and None not in (first[name], second.get(name))]
     rows = [[HEADINGS.get(name, name), _shown(first[name]), _shown(second[name])] for name in names]
     return [Table("Of each evaluation's whole set, all its pairs", ["", "A", "B"], rows)] if rows else []
 

@@ -1,46 +1,65 @@
-"""Stage evaluate: the generator against the real image on held-out pairs, between a floor and a ceiling.
+"""Stage evaluate: generated images against the real ones on held-out pairs, between a floor and a ceiling.
 
-The floor is `copy_source`, the source image handed over as the answer; the ceiling is `real_target`.
-Legend: B pairs of a batch, K = 18 joints.
+The floor is `copy_source`, the source image handed over as the answer; the ceiling is `real_target`. The images are the
+generator's, or those of a folder that another program wrote.
 """
 
+import hashlib
 import json
 import math
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
-import numpy as np
-import pandas as pd
+import PIL.Image
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.album import AlbumMaker
+from pipeline.foreign import ForeignImages
+from pipeline.judge import Judge
+from pipeline.metric_networks import Networks, open_networks
 from pipeline.pose_weights import with_local_weights
 from pipeline.report import Evaluation, write_report
+from pipeline.scores import METRICS, flat_metrics, summarise
 from pipeline.stopwatch import Stopwatch
-from posegan import metrics
 from posegan.batches import PairBatch
-from posegan.checkpoint import load_generator, read_generator_card
+from posegan.checkpoint import GeneratorCard, load_generator, read_generator_card
 from posegan.config import EvaluateConfig, Params, load_params
 from posegan.detection import Detector
 from posegan.device import choose_device, keep_freed_memory
 from posegan.errors import PoseGANError
 from posegan.estimator import PoseEstimator
-from posegan.files import write_atomically
-from posegan.keypoint_metrics import pck, person_heights
-from posegan.pose_masks import masked, pose_masks
+from posegan.files import atomic_path, write_atomically
+from posegan.formats.pair_csv import read_pair_csv
+from posegan.named_stream import NamedStream
 from posegan.samples import generate, on_device, pictures
 from posegan.shards import ShardIndex
-from posegan.skeleton import JOINT_COUNT
 from posegan.stream import ListedStream
 
 FILE = click.Path(path_type=Path)
-METHODS = ("generated", "copy_source", "real_target")
-_PREFIXES = {"generated": "", "copy_source": "copy_", "real_target": "real_"}
-# Against itself the real image scores 1, 1, 0 and infinity: nothing to record.
-_TRIVIAL = {("real_target", name) for name in ("ssim", "mask_ssim", "l1", "psnr")}
+STATE = Path("state/evaluate")  # features of the real images, for the next run; outside DVC's outs
+Stream = ListedStream | NamedStream
+
+
+class Places(NamedTuple):
+    """Where the evaluation reads."""
+
+    shards: Path | str
+    weights: Path
+    downloads: Path
+    state: Path | None = None
+
+
+class Subject(NamedTuple):
+    """What is judged: batches of pairs, each with the images generated for it and, where they lie in files, their names."""
+
+    batches: Iterable[tuple[PairBatch, Tensor, Sequence[str] | None]]
+    stream: Stream
+    card: GeneratorCard | None  # of our generator
 
 
 @click.command()
@@ -49,131 +68,164 @@ _TRIVIAL = {("real_target", name) for name in ("ssim", "mask_ssim", "l1", "psnr"
     "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
 )
 @click.option("--model", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator of the train stage.")
+@click.option("--images", type=FILE, help="Judge the images of this folder, of whatever origin, instead of the generator's.")
+@click.option("--pairs", type=FILE, help="Which pairs, a CSV from,to.  [default: those of evaluate.pairs and evaluate.seed]")
+@click.option("--save-images", type=FILE, help="Folder to write the generated images to, as <from>_2_<to>.png.")
+@click.option("--weights", type=FILE, default=Path("data/weights"), show_default=True, help="Weights of the metrics' networks.")
 @click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Training logs, for the report's curves.")
-@click.option("--metrics", "metrics_path", type=FILE, default=Path("metrics.json"), show_default=True, help="Numbers to write.")
-@click.option(
-    "--report", type=FILE, default=Path("reports/evaluation"), show_default=True, help="Folder to write: index.html, grid, tables."
-)
+@click.option("--metrics", "metrics_path", type=FILE, help="Numbers to write.  [default: metrics.json; beside the report with --images]")
+@click.option("--report", type=FILE, help="Folder to write.  [default: reports/evaluation; reports/judged/<name> with --images]")
 @click.option("--downloads", type=FILE, default=Path("data/downloads"), show_default=True, help="For weights that are fetched.")
-def evaluate(params_path: Path, shards: str, model: Path, live: Path, metrics_path: Path, report: Path, downloads: Path) -> None:
-    """Judge the generator on held-out pairs and write the report (parameters: image, evaluate, pose).
+def evaluate(
+    params_path: Path,
+    shards: str,
+    model: Path,
+    images: Path | None,
+    pairs: Path | None,
+    save_images: Path | None,
+    weights: Path,
+    live: Path,
+    metrics_path: Path | None,
+    report: Path | None,
+    downloads: Path,
+) -> None:
+    """Judge generated images on held-out pairs and write the report (parameters: image, evaluate, pose).
 
     Beside the generated images the same numbers are taken for the source image, copied (the floor), and for the
-    real image (the ceiling).
+    real image (the ceiling). docs/metrics.md says what each number is.
     """
     started = time.monotonic()
     keep_freed_memory()
+    if images and save_images:
+        raise PoseGANError("--save-images is for the generator's images; leave it out with --images")
     params = load_params(params_path)
-    watch = Stopwatch()
-    evaluation = judge_generator(params, shards, model, PoseEstimator(with_local_weights(params.pose, downloads)), watch)
+    listed = [(pair.source, pair.target) for pair in read_pair_csv(pairs)] if pairs else None
+    places = Places(shards, weights, downloads, STATE)
+    stream = open_stream(params, shards, listed)
+    subject = foreign_images(params, stream, images, listed) if images else own_images(params, stream, model, save_images)
+    detector = PoseEstimator(with_local_weights(params.pose, downloads))
+    evaluation, watch = judge(params, subject, detector, places)
+    default = Path("reports/judged") / images.resolve().name if images else Path("reports/evaluation")
+    report = report or default
+    metrics_path = metrics_path or (report.with_suffix(".json") if images else Path("metrics.json"))
     with watch.part("report"):
         write_report(report, evaluation, live)
-    watch.write(report.with_name(f"{report.name}.times.json"), len(evaluation.table))
-    numbers = flat_metrics(evaluation)
-    write_atomically(metrics_path, json.dumps(numbers, indent=2) + "\n")
-    shown = ", ".join(
-        f"{name} {numbers[name]:.3f} (copy {numbers[f'copy_{name}']:.3f})" for name in ("ssim", "mask_ssim", "l1", "ds", "pck")
-    )
-    click.echo(f"evaluate: {numbers['pairs']:,} pairs: {shown}; {time.monotonic() - started:.1f} s; report in {report / 'index.html'}")
-    click.echo(f"evaluate: time went into {watch}")
+    watch.write(report.with_name(f"{report.name}.times.json"))
+    numbers = flat_metrics(evaluation.scores, len(evaluation.table))
+    write_atomically(metrics_path, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
+    click.echo(summary_table(evaluation))
+    click.echo(f"evaluate: where the time went: {watch}")
+    click.echo(f"evaluate: {len(evaluation.table):,} pairs in {time.monotonic() - started:.1f} s; report in {report / 'index.html'}")
 
 
-def judge_generator(params: Params, shards: Path | str, model: Path, detector: Detector, watch: Stopwatch | None = None) -> Evaluation:
-    """Draw and score the fixed list of test pairs; `watch` hears where the time goes.
+def open_stream(params: Params, shards: Path | str, listed: list[tuple[str, str]] | None) -> Stream:
+    """The listed pairs, or else the fixed seeded list of the test split.
 
     Raises:
-        PoseGANError: no generator at `model`, or one for images of another size; no shards, or none of the split test.
+        PoseGANError: no shards, none of the split test, or a pair that they do not hold.
     """
-    config, card, device = params.evaluate, read_generator_card(model), choose_device(params.evaluate.device)
+    index, config = ShardIndex.load(shards), params.evaluate
+    if listed is not None:
+        return NamedStream(index, "test", params.image, config.batch_size, listed)
+    return ListedStream(index, "test", params.image, config.batch_size, config.pairs, config.seed)
+
+
+def own_images(params: Params, stream: Stream, model: Path, save: Path | None = None) -> Subject:
+    """What the generator draws for the pairs of a stream; also written into the folder `save`, where one is given.
+
+    Raises:
+        PoseGANError: no generator at `model`, or one for images of another size.
+    """
+    card, device = read_generator_card(model), choose_device(params.evaluate.device)
     ours, theirs = (f"{image.height} x {image.width}" for image in (params.image, card.image))
     if ours != theirs:
         raise PoseGANError(
             f"{model}: draws images of {theirs}, params ask for {ours}; train it again or correct image.height and image.width"
         )
-    stream = ListedStream(ShardIndex.load(shards), "test", params.image, config.batch_size, config.pairs, config.seed)
-    watch = watch or Stopwatch()
-    generator, judge, album = load_generator(model, device), Judge(detector, config, watch), AlbumMaker()
-    batches = math.ceil(len(stream) / config.batch_size)
-    for batch in tqdm(stream, "evaluate", batches, unit="batch", mininterval=0.5, disable=None):
-        there = on_device(batch, device)
-        with watch.part("generate"):
-            generated = generate(generator, there)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-        judge.add(there, generated)
-        with watch.part("pictures"):
-            album.add(there, generated)
-    table = judge.table()
-    return Evaluation(table, summarise(table), album.finish(), card, params)
+    generator = load_generator(model, device)
+
+    def batches() -> Iterator[tuple[PairBatch, Tensor, Sequence[str] | None]]:
+        for batch in stream:
+            there = on_device(batch, device)
+            drawn = generate(generator, there)
+            yield there, drawn, _save(save, batch, drawn) if save else None
+
+    return Subject(batches(), stream, card)
 
 
-class Judge:
-    """Scores batches of generated images."""
+def foreign_images(params: Params, stream: Stream, folder: Path, listed: list[tuple[str, str]] | None) -> Subject:
+    """The images of a folder, for the pairs of a stream.
 
-    def __init__(self, detector: Detector, config: EvaluateConfig, watch: Stopwatch) -> None:
-        self._detector, self._config, self._watch = detector, config, watch
-        self._frames: list[pd.DataFrame] = []
-
-    def add(self, batch: PairBatch, generated: Tensor) -> None:
-        """Score one batch, uint8 `(B, 3, H, W)`, in listed order."""
-        images = {"generated": generated, "copy_source": batch.source_images, "real_target": batch.target_images}
-        columns: dict[str, object] = {"source": batch.sources, "target": batch.targets}
-        for method, pictured in images.items():
-            with self._watch.part("similarity"):
-                scores = similarity(pictured, batch)
-            with self._watch.part("detector"):
-                scores |= self._detection(pictured, batch.target_keypoints)
-            columns |= {f"{method}_{name}": values.cpu().numpy() for name, values in scores.items()}
-        self._frames.append(pd.DataFrame(columns))
-
-    def table(self) -> pd.DataFrame:
-        """One row a pair: names, then `<method>_<metric>`."""
-        return pd.concat(self._frames, ignore_index=True)
-
-    def _detection(self, images: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """What the detector makes of the images: `ds`, `found`, and the joints it finds again."""
-        people = self._detector.estimate(pictures(images))
-        missing = np.zeros((JOINT_COUNT, 3), np.float32)
-        detected = torch.from_numpy(np.stack([person.keypoints if person else missing for person in people]))
-        target = target.cpu()
-        hits, counted = pck(detected, target, self._config.pck_threshold * person_heights(target))
-        confidence = torch.tensor([person.confidence if person else 0.0 for person in people], dtype=torch.float64)
-        found = torch.tensor([person is not None for person in people])
-        return {"ds": confidence, "found": found, "joints_hit": hits.sum(dim=1), "joints": counted.sum(dim=1)}
-
-
-def similarity(images: Tensor, batch: PairBatch) -> dict[str, Tensor]:
-    """SSIM, mask-SSIM, L1 and PSNR of uint8 images to the batch's targets, `(B,)` each."""
-    targets = batch.target_images
-    masks = pose_masks(batch.target_keypoints, *targets.shape[-2:])
-    return {
-        "ssim": metrics.ssim(images, targets),
-        "mask_ssim": metrics.ssim(masked(images, masks), masked(targets, masks)),
-        "l1": metrics.l1(images, targets),
-        "psnr": metrics.psnr(images, targets),
-    }
-
-
-def summarise(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Means over the pairs, by method: ssim, mask_ssim, l1, psnr, ds, found; and pck, pooled over all joints."""
-    means = ("ssim", "mask_ssim", "l1", "psnr", "ds", "found")
-    summary = {}
-    for method in METHODS:
-        summary[method] = {name: float(table[f"{method}_{name}"].mean()) for name in means}
-        summary[method]["pck"] = float(table[f"{method}_joints_hit"].sum() / max(table[f"{method}_joints"].sum(), 1))
-    return summary
-
-
-def flat_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """The means under flat names for DVC: `ssim` is the generator's, `copy_ssim` the floor's, `real_ds` the ceiling's.
-
-    What the real image scores against itself is left out, and so is an infinite mean PSNR (one copied source that
-    equals its target is enough), as JSON has no such number. `pairs` is how many were judged.
+    Raises:
+        PoseGANError: an image is missing, damaged or of another size.
     """
-    numbers: dict[str, float] = {}
-    for method, prefix in _PREFIXES.items():
-        for name in ("ssim", "mask_ssim", "l1", "psnr", "ds", "pck"):
-            value = evaluation.summary[method][name]
-            if math.isfinite(value) and (method, name) not in _TRIVIAL:
-                numbers[prefix + name] = round(value, 6)
-    return {**numbers, "pairs": len(evaluation.table)}
+    images = ForeignImages(folder, params.image)
+    # What is missing is said before any work is done.
+    files = images.find(listed) if listed is not None else []
+    ordered = iter([files[row] for row in stream.order] if isinstance(stream, NamedStream) else [])
+
+    def batches() -> Iterator[tuple[PairBatch, Tensor, Sequence[str] | None]]:
+        for batch in stream:
+            pairs = list(zip(batch.sources, batch.targets, strict=True))
+            paths = [next(ordered) for _ in pairs] if files else images.find(pairs)
+            yield batch, images.read(paths), [path.name for path in paths]
+
+    return Subject(batches(), stream, None)
+
+
+def judge(params: Params, subject: Subject, detector: Detector, places: Places) -> tuple[Evaluation, Stopwatch]:
+    """Score everything; also gives where the time went.
+
+    Raises:
+        PoseGANError: weights that params name are missing or damaged, or the subject's own errors.
+    """
+    config, stream = params.evaluate, subject.stream
+    networks = open_networks(config, places.weights, places.downloads, choose_device(config.device))
+    order = stream.order if isinstance(stream, NamedStream) else None
+    scorer, album = Judge(detector, networks, config, _feature_file(places, networks, config)), AlbumMaker(order)
+    batches = tqdm(subject.batches, "evaluate", math.ceil(len(stream) / config.batch_size), unit="batch", mininterval=0.5, disable=None)
+    started = time.perf_counter()
+    for batch, generated, files in batches:
+        scorer.watch.add("read and generate", time.perf_counter() - started, len(generated))
+        scorer.add(batch, generated, files)
+        with scorer.watch.part("pictures", len(generated)):
+            album.add(batch, generated)
+        started = time.perf_counter()
+    table = scorer.table(order)
+    sets, reasons = scorer.sets()
+    with scorer.watch.part("intervals"):
+        scores = summarise(table, sets, networks.reasons | reasons, config.bootstrap, config.seed)
+    weights = tuple(networks.descriptions.items())
+    return Evaluation(table, scores.values, album.finish(), subject.card, params, scores, weights), scorer.watch
+
+
+def summary_table(evaluation: Evaluation) -> str:
+    """The numbers as text: a row a metric, the 95 % interval of the generated images behind their number."""
+    scores = evaluation.scores
+    lines = [f"{'':22}{'generated':>12}{'95 % interval':>22}{'copied':>12}{'real':>12}"]
+    for name in METRICS:
+        own, copied, real = (_cell(scores.values[method][name]) for method in scores.values)
+        low, high = scores.intervals["generated"].get(name, (math.nan, math.nan))
+        interval = f"{_cell(low)} .. {_cell(high)}" if math.isfinite(low) else ""
+        lines.append(f"{name:22}{own:>12}{interval:>22}{copied:>12}{real:>12}")
+    return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in scores.reasons.items())])
+
+
+def _cell(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def _save(folder: Path, batch: PairBatch, images: Tensor) -> list[str]:
+    names = [f"{Path(source).stem}_2_{Path(target).stem}.png" for source, target in zip(batch.sources, batch.targets, strict=True)]
+    for name, picture in zip(names, pictures(images), strict=True):
+        with atomic_path(folder / name) as temporary:
+            PIL.Image.fromarray(picture).save(temporary, "PNG")
+    return names
+
+
+def _feature_file(places: Places, networks: Networks, config: EvaluateConfig) -> Path | None:
+    """Where the real images' features are kept: named after everything that decides them but the images."""
+    if places.state is None or networks.inception is None:
+        return None
+    key = f"{networks.sha256s['inception']} {choose_device(config.device).type} torch {torch.__version__}"
+    return places.state / f"inception-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"

@@ -11,13 +11,14 @@ from pipeline.annotations import meant_name, read_annotations, shown, table_anno
 from pipeline.market1501 import FOLDERS, image_members, open_archive, parse_name
 from pipeline.pose import read_people, write_keypoints
 from pipeline.pose_rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table
+from pipeline.published_pairs import market_test_pairs
 from pipeline.tables import Keypoints, read_keypoints, read_pairs
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path
 from posegan.formats.annotation import Annotation
 from posegan.formats.coco import write_coco
 from posegan.formats.detect import FORMATS
-from posegan.formats.keypoint_csv import write_keypoint_csv
+from posegan.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
 from posegan.formats.openpose import write_openpose
 from posegan.formats.pair_csv import write_pair_csv
 
@@ -173,6 +174,26 @@ def export_pairs(out: Path, pairs_path: Path, split: str) -> None:
     with atomic_path(out) as temporary:
         write_pair_csv(temporary, zip(_bare(table["source"]), _bare(table["target"]), strict=True))
     click.echo(f"export-pairs: {table.num_rows:,} {split} pairs written to {out}")
+
+
+@click.command("published-pairs")
+@click.argument("annotations", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("data/pair_lists/market-pairs-test.csv"),
+    show_default=True,
+    help="List to write.",
+)
+def published_pairs(annotations: Path, out: Path) -> None:
+    """Make the field's 12,000 test pairs of Market-1501 from the published annotations.
+
+    ANNOTATIONS is market-annotation-test.csv (name:keypoints_y:keypoints_x). Name the list in pair.test_pairs.
+    """
+    pairs = market_test_pairs(read_keypoint_csv(annotations))
+    with atomic_path(out) as temporary:
+        write_pair_csv(temporary, pairs)
+    click.echo(f"published-pairs: {len(pairs):,} pairs written to {out}")
 
 
 def _bare(names: pa.ChunkedArray) -> list[str]:

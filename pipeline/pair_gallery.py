@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.album import Pictures
 from pipeline.page import Gallery, Tile, data_uri, shown
 from pipeline.pair_rules import Ints
-from pipeline.pair_scores import METRICS, Floats, pair_scores
+from pipeline.pair_scores import METRICS, READINGS, Floats, pair_scores
 from pipeline.slices import PoseChange, extremes, turns
 from posegan.samples import Picture
 
@@ -23,6 +23,7 @@ _HEIGHT = 160  # pixels; larger pictures are shrunk to it
 _GAP = 3
 _QUALITY = 82
 _VIEWS_A_KIND = 2
+_SAID = ("ssim", "lpips", "ds", "pck")  # under every strip
 
 
 class MakeStrip(Protocol):
@@ -47,7 +48,9 @@ def strip(pictures: Sequence[Picture]) -> str:
 
 def strip_maker(table: pd.DataFrame, pictures: Pictures, change: PoseChange) -> MakeStrip:
     """Makes the strip of the pair at a row, with lines of the caller's, its names, its scores and how far its poses are apart."""
-    scores = [(heading, places, values) for name, heading, places, _ in METRICS if (values := _scores(table, name)) is not None]
+    scores = [
+        (heading, places, values) for name, heading, places, _ in METRICS if name in _SAID and (values := _scores(table, name)) is not None
+    ]
 
     def make(row: int, *lines: str) -> Tile:
         source, target = table["source"].iloc[row], table["target"].iloc[row]
@@ -62,10 +65,15 @@ def galleries(table: pd.DataFrame, change: PoseChange, make: MakeStrip, chosen: 
     """All strips of a report: the `chosen` ones, and at most `most` of every other kind, half best and half worst; most are folded."""
     half = max(1, most // 2)
     by_metric: list[Gallery] = []
-    for name, heading, _, better in METRICS:
-        if name != "found" and (scores := _scores(table, name)) is not None:
+    for name, heading, places, better in METRICS:
+        scores = _scores(table, name)
+        if name != "found" and name not in READINGS and scores is not None and not np.isnan(scores).all():
             best, worst = extremes(scores, half, better == "higher")
-            tiles = [make(int(row), "best") for row in best] + [make(int(row), "worst") for row in worst]
+            tiles = [
+                make(int(row), f"{kind}: {shown(float(scores[row]), places)}")
+                for kind, rows in (("best", best), ("worst", worst))
+                for row in rows
+            ]
             by_metric.append(Gallery(f"By {heading}: the best, then the worst", tiles, wide=True, folded=bool(by_metric)))
     far, near = extremes(change.difference, half, best_is_high=True)
     apart = [make(int(row), "near") for row in near] + [make(int(row), "far") for row in far]

@@ -7,21 +7,39 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline.scores import POOLED
+
 Floats = npt.NDArray[np.float64]
 
-# Name, heading, decimals, and which way is better.
+# Name, heading, decimals, and which way is better; docs/metrics.md defines them.
 METRICS = (
     ("ssim", "SSIM", 3, "higher"),
     ("mask_ssim", "mask-SSIM", 3, "higher"),
     ("l1", "L1 (0..1)", 4, "lower"),
     ("psnr", "PSNR (dB)", 2, "higher"),
+    ("lpips", "LPIPS (AlexNet)", 3, "lower"),
+    ("mask_lpips", "mask-LPIPS", 3, "lower"),
+    ("lpips_vgg", "LPIPS (VGG-16)", 3, "lower"),
+    ("fid", "FID", 2, "lower"),
+    ("kid", "KID", 4, "lower"),
+    ("is", "IS", 3, "higher"),
+    ("mask_is", "mask-IS", 3, "higher"),
     ("ds", "DS", 3, "higher"),
-    ("pck", "PCK", 3, "higher"),
     ("found", "person found", 3, "higher"),
+    ("pck", "PCK", 3, "higher"),
+    ("pckh", "PCKh", 3, "higher"),
+    ("identity_similarity", "identity, similarity", 3, "higher"),
+    ("identity_consistency", "identity, consistency", 3, "higher"),
+    ("ssim_paper", "SSIM, paper's", 3, "higher"),
+    ("mask_ssim_paper", "mask-SSIM, paper's", 3, "higher"),
+    ("l1_paper", "L1, paper's (0..2)", 4, "lower"),
+    ("is_paper", "IS, paper's", 3, "higher"),
+    ("mask_is_paper", "mask-IS, paper's", 3, "higher"),
+    ("pckh_paper", "PCKh, PATN's", 3, "higher"),
 )
+# The same once more in the paper's reading: in tables of means, but not worth pictures and charts of their own.
+READINGS = tuple(name for name, *_ in METRICS if name.endswith("_paper"))
 METHODS = {"generated": "generated", "copy_source": "source image copied (floor)", "real_target": "real image (ceiling)"}
-# Metrics that are a ratio of sums over the pairs, not a mean of the pairs' own: the columns above and below the line.
-POOLED = {"pck": ("joints_hit", "joints")}
 
 
 def fractions(table: pd.DataFrame, method: str, metric: str) -> tuple[Floats, Floats] | None:

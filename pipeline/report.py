@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,8 @@ from pipeline.charts import curve, histogram
 from pipeline.page import Chart, Section, render_page, shown
 from pipeline.pair_gallery import STRIP, galleries, strip_maker
 from pipeline.pair_rules import Ints
-from pipeline.pair_scores import METHODS, METRICS, pair_scores
+from pipeline.pair_scores import METHODS, METRICS, READINGS, pair_scores
+from pipeline.scores import Summary
 from pipeline.slices import Column, pose_change, slice_table, steps, turns
 from posegan.checkpoint import GeneratorCard
 from posegan.config import Params
@@ -30,7 +32,7 @@ from posegan.files import atomic_path
 from posegan.images import image_grid
 from posegan.samples import GRID_HEADER, Picture
 
-_PACKAGES = ("torch", "torchvision", "torchmetrics", "ultralytics-opencv-headless", "numpy", "pillow")
+_PACKAGES = ("torch", "torchvision", "torchmetrics", "torch-fidelity", "ultralytics-opencv-headless", "numpy", "pillow")
 _BINS = np.linspace(0, 1, 41)
 FACTS, PAIRS, PICTURES = "facts.json", "pairs.parquet", "pictures.zip"
 
@@ -41,8 +43,10 @@ class Evaluation(NamedTuple):
     table: pd.DataFrame  # a row a pair
     summary: dict[str, dict[str, float]]  # method -> metric -> value
     pictures: Pictures  # in the order of the table
-    card: GeneratorCard
+    card: GeneratorCard | None  # None where the images are another program's
     params: Params
+    scores: Summary = Summary({}, {}, {})  # the summary with its intervals, and why numbers are missing
+    weights: tuple[tuple[str, str], ...] = ()  # the metrics' networks and their files
 
 
 def write_report(folder: Path, evaluation: Evaluation, live: Path) -> None:
@@ -70,9 +74,11 @@ def render(evaluation: Evaluation, curves: list[Chart]) -> str:
         "identities": evaluation.table["source"].str.split("/").str[-1].str.split("_").str[0].nunique(),
         "methods": list(METHODS.values()),
         "metrics": [
-            (heading, "↑" if better == "higher" else "↓", [shown(evaluation.summary[method][name], places) for method in METHODS])
+            (heading, "↑" if better == "higher" else "↓", [_value(evaluation, method, name, places) for method in METHODS])
             for name, heading, places, better in METRICS
+            if not all(math.isnan(evaluation.summary[method].get(name, math.nan)) for method in METHODS)
         ],
+        "reasons": _grouped(evaluation.scores.reasons),
         "sections": [*pair_sections(evaluation), training_section(curves)],
         "facts": facts(evaluation),
         "threshold": evaluation.params.evaluate.pck_threshold,
@@ -87,7 +93,7 @@ def pair_sections(evaluation: Evaluation) -> list[Section]:
     columns, charts = [], []
     for name, heading, places, _ in METRICS:
         ours, floor = (pair_scores(table, method, name) for method in ("generated", "copy_source"))
-        if ours is None:
+        if ours is None or name in READINGS or np.isnan(ours).all():
             continue
         columns.append(Column(heading, places, ours))
         both = ours if floor is None else np.concatenate([ours, floor])
@@ -122,17 +128,27 @@ def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     """What was measured, on what, with which seeds and versions."""
     params, card = evaluation.params, evaluation.card
     evaluated = f"{len(evaluation.table):,} pairs of the test identities, drawn with seed {params.evaluate.seed}"
-    network = ", ".join(f"{name} {value}" for name, value in card.model.model_dump().items())
+    network = [] if card is None else [("Network", ", ".join(f"{name} {value}" for name, value in card.model.model_dump().items()))]
+    provenance = [] if card is None else sorted(card.provenance.items())
     detector = f"{params.pose.weights}, input {params.pose.image_size} px, joints from confidence {params.pose.joint_confidence}"
     versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return [
         ("Data", f"{evaluated}; dataset.source is {params.dataset.source}"),
-        ("Image size", f"{card.image.height} x {card.image.width}"),
-        ("Network", network),
-        *((f"Training: {name}", value) for name, value in sorted(card.provenance.items())),
+        ("Image size", f"{params.image.height} x {params.image.width}"),
+        *(network or [("Images", "of another program")]),
+        *((f"Training: {name}", value) for name, value in provenance),
         ("Detector", detector),
+        *((f"Weights: {name}", value) for name, value in evaluation.weights),
         ("Versions", f"python {platform.python_version()}, {versions}"),
     ]
+
+
+def _grouped(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each reason once, with the metrics that it is the reason for."""
+    metrics: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        metrics.setdefault(reason, []).append(name)
+    return [(", ".join(names), reason) for reason, names in metrics.items()]
 
 
 def ssim_histogram(table: pd.DataFrame) -> pd.DataFrame:
@@ -152,6 +168,13 @@ def read_curves(live: Path) -> list[Chart]:
             caption = f"{path.stem}: {values[0]:.4g} to {values[-1]:.4g} ({min(values):.4g} .. {max(values):.4g}, {steps[-1]:,} steps)"
             curves.append(Chart(caption, curve(steps, values)))
     return curves
+
+
+def _value(evaluation: Evaluation, method: str, name: str, places: int) -> tuple[str, str]:
+    """A number of the table, and its 95 % interval where one is known."""
+    low, high = evaluation.scores.intervals.get(method, {}).get(name, (math.nan, math.nan))
+    interval = f"{shown(low, places)} .. {shown(high, places)}" if math.isfinite(low) and method != "real_target" else ""
+    return shown(evaluation.summary[method].get(name, math.nan), places), interval
 
 
 def _row(evaluation: Evaluation, number: int) -> tuple[Picture, ...]:

@@ -84,5 +84,7 @@ def verify_shards(folder: Path) -> str:
     for fault in faults:
         click.echo(f"shard: {fault}")
     if faults:
-        raise PoseGANError(f"{folder}: {len(faults):,} faults, named above; delete the folder and run the shard stage again")
+        raise PoseGANError(
+            f"{folder}: {len(faults):,} fault{'s' if len(faults) > 1 else ''}, named above; delete the folder and run the shard stage again"
+        )
     return f"{folder}: {checked}, all as they were written"

@@ -1,4 +1,4 @@
-"""Where the time of a command went, by part: for the terminal and a file beside the results, never in them."""
+"""Where the time of a stage goes, seconds and images by part: for the terminal and a file beside the results, never in them."""
 
 import contextlib
 import json
@@ -10,32 +10,41 @@ from posegan.files import write_atomically
 
 
 class Stopwatch:
-    """Seconds by named part; what no part covers is the rest."""
+    """Sums over named parts, in the order in which they first come."""
 
     def __init__(self) -> None:
-        self._started = time.perf_counter()
-        self.seconds: dict[str, float] = {}
+        self._parts: dict[str, tuple[float, int]] = {}
 
     @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Count the block as `name`, again and again."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+    def part(self, name: str, images: int = 0) -> Iterator[None]:
+        """Count the block as `images` images of a part."""
+        started = time.perf_counter()
+        yield
+        self.add(name, time.perf_counter() - started, images)
 
-    def read(self) -> dict[str, float]:
-        """The parts, the `rest` and `all`, in seconds."""
-        total = time.perf_counter() - self._started
-        return {**self.seconds, "rest": max(total - sum(self.seconds.values()), 0.0), "all": total}
+    def add(self, name: str, seconds: float, images: int) -> None:
+        """Count seconds and images of a part."""
+        before, counted = self._parts.get(name, (0.0, 0))
+        self._parts[name] = before + seconds, counted + images
+
+    def speeds(self) -> dict[str, float]:
+        """Images a second of each part that has images."""
+        return {name: images / max(seconds, 1e-9) for name, (seconds, images) in self._parts.items() if images}
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each part."""
+        return {name: seconds for name, (seconds, _) in self._parts.items()}
+
+    def write(self, path: Path) -> None:
+        """Write all that is known as JSON: another time at every run, so no part of what a run makes."""
+        told = {"seconds": self.seconds(), "images_per_second": self.speeds()}
+        rounded = {name: {part: round(value, 3) for part, value in parts.items()} for name, parts in told.items()}
+        write_atomically(path, json.dumps(rounded, indent=2) + "\n")
 
     def __str__(self) -> str:
-        """The parts in seconds, the longest first."""
-        parts = sorted(self.read().items(), key=lambda part: -part[1])
-        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts if name != "all")
-
-    def write(self, path: Path, images: int) -> None:
-        """Write the seconds and the number of images as JSON: another time at every run, so no part of what a run makes."""
-        seconds = {name: round(value, 3) for name, value in self.read().items()}
-        write_atomically(path, json.dumps({"images": images, "seconds": seconds}, indent=2) + "\n")
+        """One line for people, the slowest part first."""
+        parts = sorted(self._parts.items(), key=lambda part: -part[1][0])
+        return ", ".join(
+            f"{name} {seconds:.1f} s{f' ({images / max(seconds, 1e-9):,.0f} images/s)' if images else ''}"
+            for name, (seconds, images) in parts
+        )

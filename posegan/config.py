@@ -230,7 +230,10 @@ class Recipe(Section):
 
 
 class TrainConfig(Section):
-    """One training run; an iteration is one update of the discriminator and one of the generator."""
+    """One training run; an iteration is one update of the discriminator and one of the generator.
+
+    corrupt: whether a damaged sample of the shards ends the run, or is left out and named when it is over.
+    """
 
     seed: Seed
     iterations: Positive
@@ -241,6 +244,8 @@ class TrainConfig(Section):
     betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["float32", "bfloat16"]
+    channels_last: bool
+    compile: Literal["none", "default", "reduce-overhead"]
     device: Device
     pool_identities: Positive
     pairs_per_image: Positive
@@ -259,14 +264,29 @@ class TrainConfig(Section):
         return self
 
 
+class WeightsConfig(Section):
+    """Files of the networks that metrics look through; `""`: the official file, where it is found."""
+
+    inception: str
+    alexnet: str
+    vgg16: str
+    reid: str
+
+
 class EvaluateConfig(Section):
-    """Which held-out pairs are judged, and how joints are compared."""
+    """Which held-out pairs are judged, how joints are compared, and through which networks.
+
+    bootstrap: resamples behind each interval.
+    """
 
     pairs: Positive
     batch_size: Positive
     seed: Seed
     pck_threshold: Annotated[float, Field(gt=0, le=1)]
     grid_rows: Positive
+    weights: WeightsConfig
+    download_weights: bool
+    bootstrap: Annotated[int, Field(ge=100, le=100_000)]
     device: Device
 
 

@@ -7,8 +7,6 @@ import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torchvision.models import VGG19_Weights, vgg19
@@ -16,6 +14,7 @@ from torchvision.models import VGG19_Weights, vgg19
 from posegan.config import FeaturesConfig
 from posegan.errors import PoseGANError
 from posegan.files import check_sha256, sha256_of
+from posegan.weight_files import read_state_dict
 
 RANDOM_SEED = 0
 BLOCK_DEPTHS = (2, 2, 4, 4, 4)  # convolutions before each pooling
@@ -90,7 +89,7 @@ def _fill(layers: nn.Module, config: FeaturesConfig) -> str:
     path = Path(config.weights)
     remedy = "set features.weights and features.sha256 to a file that you trust, or features.weights to random or official"
     check_sha256(path, config.sha256, remedy)
-    _load(layers, _read(path, remedy), str(path))
+    _load(layers, read_state_dict(path, "features.weights", remedy), str(path))
     return f"VGG-19, {path.name} (SHA-256 {config.sha256[:12]})"
 
 
@@ -118,21 +117,6 @@ def _official_weights(sha256: str) -> Mapping[str, Tensor]:
     found, digits = sha256_of(place), place.stem.rpartition("-")[2]
     if not found.startswith(digits) or (sha256 and found != sha256):
         raise PoseGANError(f"{place}: expected SHA-256 {sha256 or digits + '...'}, got {found}; remove it, then {remedy}")
-    return state
-
-
-def _read(path: Path, remedy: str) -> Mapping[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise PoseGANError(f"features.weights: {path}: no such file; {remedy}") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
-        # PyTorch's own message tells the reader to switch its safety off.
-        raise PoseGANError(f"features.weights: {path}: not a readable state dict of tensors ({type(error).__name__}); {remedy}") from error
-    if not isinstance(state, Mapping):
-        raise PoseGANError(f"features.weights: {path}: expected a state dict, got {type(state).__name__}; {remedy}")
     return state
 
 

@@ -45,7 +45,8 @@ class Skipped:
         samples = [self._samples[name] for name in sorted(self._samples)]
         named = ", ".join(f"identity {sample.identity} in {sample.shard}" for sample in samples[:5])
         images, pairs = sum(sample.images for sample in samples), sum(sample.pairs for sample in samples)
-        return f"{len(samples):,} damaged samples ({images:,} images, {pairs:,} pairs): {named}{', ...' if len(samples) > 5 else ''}"
+        count = f"{len(samples):,} damaged sample{'s' if len(samples) > 1 else ''}"
+        return f"{count} ({images:,} images, {pairs:,} pairs): {named}{', ...' if len(samples) > 5 else ''}"
 
 
 def merged(parts: Iterable[Skipped]) -> Skipped:
@@ -84,6 +85,7 @@ class Reader:
         Raises:
             PoseGANError: a sample is damaged and damage is an error, or its shard is missing; names the shard and the identity.
         """
+        self._index.fetch(self._samples, rows)
         return list(self._threads.map(self._read, rows.tolist()))
 
     def decode(self, samples: Ints, stored: Sequence[StoredSample | None], images: Ints | None = None) -> Pool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from posegan.geometry import _head_mask, _limb_affines, _limb_masks, _normalise, _split, _torso_scale, _usable
 from posegan.networks import Generator
 from posegan.skeleton import HEAD, LEFT_KNEE, LEFT_SHOULDER, RIGHT_KNEE, RIGHT_SHOULDER, TORSO
+from posegan.warp import _at_level
 
 _STEPS = 10  # of Newton's method, which doubles the digits a step; random points took 8
 
@@ -85,12 +86,14 @@ def warp_densely(features: Tensor, affines: Tensor, cover: Tensor, offsets: Tens
     masks = F.max_pool2d(cover, blocks)  # a pixel of the map is covered if any of its image pixels is
     x = torch.arange(width, device=features.device, dtype=torch.float32)
     y = torch.arange(height, device=features.device, dtype=torch.float32)[:, None]
-    across = (x + 0.5) * blocks[1] - 0.5 + (0 if offsets is None else offsets[:, :1])  # (B, 1, h, w) pixels of the image
-    down = (y + 0.5) * blocks[0] - 0.5 + (0 if offsets is None else offsets[:, 1:])
-    a, b, c, d, e, f = affines.flatten(2)[..., None, None].unbind(2)  # (B, P, 1, 1) each
-    # In pixels of the map, no farther outside than where nothing is read; then in grid_sample's -1 .. 1.
-    column = ((a * across + b * down + c + 0.5) / blocks[1] - 0.5).clamp(-2, width + 1)
-    row = ((d * across + e * down + f + 0.5) / blocks[0] - 0.5).clamp(-2, height + 1)
+    across = x if offsets is None else x + offsets[:, :1] / blocks[1]  # (B, 1, h, w) pixels of the map
+    down = y if offsets is None else y + offsets[:, 1:] / blocks[0]
+    # In the sparse warp's order of operations: where an affine is nearly flat, the last bits of a position are pixels.
+    at_level = _at_level(affines, cover, height, width).view(-1, affines.shape[1], 6)
+    a, b, c, d, e, f = at_level[..., None, None].unbind(2)  # (B, P, 1, 1) each
+    # No farther outside than where nothing is read; then in grid_sample's -1 .. 1.
+    column = (a * across + b * down + c).clamp(-2, width + 1)
+    row = (d * across + e * down + f).clamp(-2, height + 1)
     grids = torch.stack(((2 * column + 1) / width - 1, (2 * row + 1) / height - 1), dim=-1).unbind(1)  # (B, h, w, 2) a part
     # A part at a time: all at once would hold the map once a part.
     layers = [F.grid_sample(features, grid, align_corners=False) * mask[:, None] for grid, mask in zip(grids, masks.unbind(1), strict=True)]

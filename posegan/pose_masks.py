@@ -1,9 +1,15 @@
 """The mask of mask-SSIM, mask-IS and mask-LPIPS: the surroundings of a pose.
 
 Legend: B images, K = 18 joints, H, W height and width in pixels; S shapes of a pose (23 rectangles, 18 discs). Every shape is
-convex, so each row of pixels meets it in one interval: B * S * H intervals stand for B * S * H * W pixels.
+convex, so each row of pixels meets it in one interval: B * S * H intervals stand for B * S * H * W pixels. In NumPy on the CPU:
+PyTorch's division of such small operations among threads cost more than it saved.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -12,6 +18,11 @@ from posegan.skeleton import MASK_PAIRS
 MASK_RADIUS = 4.0  # pixels: half width of the mask's rectangles and radius of its discs
 MASK_CLOSING = 5  # pixels: side of the square that closes the gaps between them
 _TINY = 1e-6  # pixels: of a direction, below which a line counts as parallel to the rows
+_BELOW = np.array([(1 << count) - 1 for count in range(65)], "<u8")  # the lowest 0 .. 64 bits of a word
+_CHUNK = 8  # poses whose intervals fit a core's cache
+
+Floats = npt.NDArray[np.float64]  # a pixel on a shape's edge belongs to it, whatever float32 would make of the edge
+Bools = npt.NDArray[np.bool_]
 
 
 def pose_masks(keypoints: Tensor, height: int, width: int) -> Tensor:
@@ -21,12 +32,16 @@ def pose_masks(keypoints: Tensor, height: int, width: int) -> Tensor:
     radius 4 px at each visible joint, closed (dilated, then eroded) with a 5 x 5 square. A joint of
     confidence 0 contributes nothing.
     """
-    joints = keypoints.double()  # a pixel on a shape's edge belongs to it, whatever float32 makes of the edge
-    starts, ends = (joints[:, list(ends)] for ends in zip(*MASK_PAIRS, strict=True))  # (B, 23, 3) each
-    rows = torch.arange(height, dtype=torch.float64, device=keypoints.device)  # (H,)
-    intervals = [_rectangle_rows(rows, starts, ends), _disc_rows(rows, joints)]
-    left, right = (torch.cat(bounds, dim=1) for bounds in zip(*intervals, strict=True))  # (B, S, H): empty where left > right
-    return _closed(_union(left, right, width))[:, None]
+    joints = keypoints.detach().cpu().numpy().astype(np.float64)
+    chunks = [joints[start : start + _CHUNK] for start in range(0, len(joints), _CHUNK)]
+    draw = partial(_masks, height=height, width=width)
+    if (threads := min(torch.get_num_threads(), len(chunks))) > 1:  # NumPy lets go of the interpreter
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(draw, chunks))
+    else:
+        parts = [draw(chunk) for chunk in chunks]
+    masks = np.concatenate(parts) if parts else np.zeros((0, height, width), bool)
+    return torch.from_numpy(masks[:, None]).to(keypoints.device)
 
 
 def masked(images: Tensor, masks: Tensor) -> Tensor:
@@ -34,63 +49,73 @@ def masked(images: Tensor, masks: Tensor) -> Tensor:
     return images * masks
 
 
-def _rectangle_rows(rows: Tensor, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+def _masks(joints: Floats, height: int, width: int) -> Bools:
+    starts, ends = (joints[:, list(ends)] for ends in zip(*MASK_PAIRS, strict=True))  # (B, 23, 3) each
+    rows = np.arange(height, dtype=np.float64)  # (H,)
+    intervals = [_rectangle_rows(rows, starts, ends), _disc_rows(rows, joints)]
+    left, right = (np.concatenate(bounds, axis=1) for bounds in zip(*intervals, strict=True))  # (B, S, H): empty where left > right
+    return _closed(_union(left, right, width))
+
+
+def _rectangle_rows(rows: Floats, starts: Floats, ends: Floats) -> tuple[Floats, Floats]:
     """Where the rows meet the rectangles along lines (B, S, 3) to (B, S, 3): first and last x, (B, S, H) each."""
     line = (ends - starts)[..., :2]
-    length = line.norm(dim=-1, keepdim=True)  # (B, S, 1)
-    along_x, along_y = torch.split(line / length.clamp_min(_TINY), 1, dim=-1)  # (B, S, 1) each
-    start_x, start_y = starts[..., 0:1], starts[..., 1:2]
+    length = np.hypot(line[..., :1], line[..., 1:])  # (B, S, 1)
+    along = line / np.maximum(length, _TINY)
+    along_x, along_y, start_x, start_y = along[..., :1], along[..., 1:], starts[..., :1], starts[..., 1:2]
     below = rows - start_y  # (B, S, H)
     # Both conditions are lines in x: 0 <= (x - start_x) along_x + below along_y <= length, and sideways likewise.
-    first, last = _between(along_x, below * along_y, torch.zeros_like(length), length)
-    near, far = _between(along_y, -below * along_x, torch.full_like(length, -MASK_RADIUS), torch.full_like(length, MASK_RADIUS))
-    left, right = torch.maximum(first, near) + start_x, torch.minimum(last, far) + start_x
+    first, last = _between(along_x, below * along_y, np.zeros_like(length), length)
+    near, far = _between(along_y, -below * along_x, np.full_like(length, -MASK_RADIUS), np.full_like(length, MASK_RADIUS))
+    left, right = np.maximum(first, near) + start_x, np.minimum(last, far) + start_x
     drawn = (starts[..., 2:] > 0) & (ends[..., 2:] > 0) & (length > 0)
-    return torch.where(drawn, left, torch.inf), torch.where(drawn, right, -torch.inf)
+    return np.where(drawn, left, np.inf), np.where(drawn, right, -np.inf)
 
 
-def _between(slope: Tensor, constant: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+def _between(slope: Floats, constant: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats]:
     """The interval of x for which low <= slope * x + constant <= high; all or nothing where the slope is 0."""
-    steep = slope.abs() > _TINY
-    divisor = torch.where(steep, slope, 1.0)
+    steep = np.abs(slope) > _TINY
+    divisor = np.where(steep, slope, 1.0)
     ends = (low - constant) / divisor, (high - constant) / divisor
-    inside = (constant >= low) & (constant <= high)
-    everything = torch.where(inside, torch.inf, -torch.inf)
-    return torch.where(steep, torch.minimum(*ends), -everything), torch.where(steep, torch.maximum(*ends), everything)
+    everything = np.where((constant >= low) & (constant <= high), np.inf, -np.inf)
+    return np.where(steep, np.minimum(*ends), -everything), np.where(steep, np.maximum(*ends), everything)
 
 
-def _disc_rows(rows: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
+def _disc_rows(rows: Floats, joints: Floats) -> tuple[Floats, Floats]:
     """Where the rows meet the discs around joints (B, K, 3): first and last x, (B, K, H) each."""
-    x, y, confidence = torch.split(joints, 1, dim=-1)
-    squared = MASK_RADIUS**2 - (rows - y).square()
+    x, y, confidence = joints[..., :1], joints[..., 1:2], joints[..., 2:]
+    squared = MASK_RADIUS**2 - (rows - y) ** 2
     met = (squared >= 0) & (confidence > 0)
-    half = squared.clamp_min(0).sqrt()
-    return torch.where(met, x - half, torch.inf), torch.where(met, x + half, -torch.inf)
+    half = np.sqrt(np.maximum(squared, 0))
+    return np.where(met, x - half, np.inf), np.where(met, x + half, -np.inf)
 
 
-def _union(left: Tensor, right: Tensor, width: int) -> Tensor:
-    """Pixels (B, H, W), bool, in any of the intervals (B, S, H): +1 where one begins, -1 behind its end, summed along the row."""
-    begin = left.ceil().clamp(0, width)
-    end = (right.floor() + 1).clamp(0, width)
-    full = end > begin
-    steps = torch.zeros(left.shape[0], left.shape[2], width + 1, dtype=torch.int16, device=left.device)
-    for places, sign in ((begin, 1), (end, -1)):
-        index = torch.where(full, places, width).long().transpose(1, 2)  # (B, H, S); an empty interval writes behind the row
-        steps.scatter_add_(2, index, torch.full_like(index, sign, dtype=torch.int16))
-    return steps[..., :width].cumsum(2, dtype=torch.int16) > 0
+def _union(left: Floats, right: Floats, width: int) -> Bools:
+    """Pixels (B, H, W) in any of the intervals (B, S, H): an interval is a run of bits in words of 64, a union their OR."""
+    begin = np.ceil(left).clip(0, width).astype(np.int64)
+    end = (np.floor(right) + 1).clip(0, width).astype(np.int64)
+    words = -(-width // 64)
+    rows = np.empty((left.shape[0], left.shape[2], words), "<u8")
+    for word in range(words):
+        first, last = ((places - 64 * word).clip(0, 64) for places in (begin, end))
+        rows[..., word] = np.bitwise_or.reduce(_BELOW[last] & ~_BELOW[first], axis=1)
+    bits = np.unpackbits(rows.view(np.uint8), axis=-1, count=width, bitorder="little")
+    covered: Bools = bits.view(np.bool_)
+    return covered
 
 
-def _closed(masks: Tensor) -> Tensor:
+def _closed(masks: Bools) -> Bools:
     """Morphological closing of (B, H, W) masks; outside the image nothing dilates and nothing erodes."""
     dilated = _spread(_spread(masks, 1), 2)
-    return ~_spread(_spread(~dilated, 1), 2)  # eroding a set is dilating what is not in it
+    closed: Bools = ~_spread(_spread(~dilated, 1), 2)  # eroding a set is dilating what is not in it
+    return closed
 
 
-def _spread(masks: Tensor, axis: int) -> Tensor:
+def _spread(masks: Bools, axis: int) -> Bools:
     """Dilate along one axis by half the square's side to either side."""
-    size, spread = masks.shape[axis], masks.clone()
+    spread = masks.copy()
+    moved, source = np.moveaxis(spread, axis, 0), np.moveaxis(masks, axis, 0)
     for shift in range(1, MASK_CLOSING // 2 + 1):
-        if shift < size:
-            spread.narrow(axis, shift, size - shift).logical_or_(masks.narrow(axis, 0, size - shift))
-            spread.narrow(axis, 0, size - shift).logical_or_(masks.narrow(axis, shift, size - shift))
+        moved[shift:] |= source[:-shift]
+        moved[:-shift] |= source[shift:]
     return spread

@@ -53,10 +53,12 @@ class Samples(Sequence[Sample]):
             raise IndexError(row)
         return Sample(*(column[row % len(self)].as_py() for column in self._columns))
 
-    def shards(self) -> Iterator[tuple[str, str, int]]:
-        """Name, SHA-256 and bytes of each shard that holds one of them."""
-        columns = [self._columns[Sample._fields.index(name)].to_pylist() for name in ("shard", "shard_sha256", "shard_bytes")]
-        yield from dict.fromkeys(zip(*columns, strict=True))
+    def shards(self, rows: Ints | None = None) -> Iterator[tuple[str, str, int]]:
+        """Name, SHA-256 and bytes of each shard that holds one of them, or one of those in `rows`."""
+        columns = [self._columns[Sample._fields.index(name)] for name in ("shard", "shard_sha256", "shard_bytes")]
+        if rows is not None:
+            columns = [column.take(pa.array(rows)) for column in columns]
+        yield from dict.fromkeys(zip(*(column.to_pylist() for column in columns), strict=True))
 
 
 class ShardIndex:
@@ -122,6 +124,10 @@ class ShardIndex:
             return None
         table = _read_table(self._store, name, self._checksums, ["sample", "pair"])
         return np.asarray(table["sample"], dtype=np.int64), np.asarray(table["pair"], dtype=np.int64)
+
+    def fetch(self, samples: Samples, rows: Ints) -> None:
+        """Make the shards of the samples in `rows` local, where they lie elsewhere; PoseGANError when that fails."""
+        self._store.fetch(samples.shards(rows))
 
     def read(self, sample: Sample) -> StoredSample:
         """Read one sample by its place in the shard; only bytes that have the index's SHA-256 are used.

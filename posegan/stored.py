@@ -13,6 +13,7 @@ import numpy.typing as npt
 from posegan.skeleton import JOINT_COUNT
 
 _BLOCK = 512  # of a tar
+_LARGEST = 1 << 30  # bytes of a sample in memory; an index from elsewhere may claim anything
 
 
 class Sample(NamedTuple):
@@ -63,6 +64,8 @@ def unpack(data: bytes, sample: Sample) -> StoredSample:
     Raises:
         ValueError, KeyError, zlib.error: another sample, or none.
     """
+    if sample.unpacked > _LARGEST:
+        raise ValueError(f"would inflate to {sample.unpacked:,} bytes, more than the {_LARGEST:,} allowed")
     unpacked = zlib.decompressobj(-15).decompress(data, sample.unpacked + 1)
     if len(unpacked) != sample.unpacked:
         raise ValueError(f"inflates to {len(unpacked):,} bytes, expected {sample.unpacked:,}")

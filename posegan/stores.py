@@ -8,7 +8,8 @@ import hashlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from posegan.files import atomic_path, check_sha256
 ATTEMPTS = 3
 SMALL = 64 << 20  # bytes; what is read before any hash is known
 _CHUNK = 1 << 20
+_TOGETHER = 8  # files fetched at a time
 
 
 class Store(Protocol):
@@ -31,6 +33,9 @@ class Store(Protocol):
 
     def path(self, name: str, sha256: str, size: int) -> Path:
         """A local file for a shard; PoseGANError when it cannot be fetched."""
+
+    def fetch(self, shards: Iterable[tuple[str, str, int]]) -> None:
+        """Make the shards (name, SHA-256, bytes) local together, where that is faster than one by one; errors as `path`."""
 
     def check_file(self, name: str, size: int | None, remedy: str) -> None:
         """Raise PoseGANError where it is cheap to see that a file is missing or does not have `size` bytes."""
@@ -69,6 +74,9 @@ class LocalStore:
     def path(self, name: str, sha256: str, size: int) -> Path:
         """A file as it is."""
         return self.folder / name
+
+    def fetch(self, shards: Iterable[tuple[str, str, int]]) -> None:
+        """Nothing: they are here."""
 
     def check_file(self, name: str, size: int | None, remedy: str) -> None:
         """Raise PoseGANError unless the file is there and has `size` bytes (None: any number)."""
@@ -120,6 +128,11 @@ class RemoteStore:
     def path(self, name: str, sha256: str, size: int) -> Path:
         """The cached file, fetched if need be; its bytes had the hash when they came."""
         return self._cached(name, sha256, size)
+
+    def fetch(self, shards: Iterable[tuple[str, str, int]]) -> None:
+        """Fetch those that are not in the cache, several at a time: most of it is waiting."""
+        with ThreadPoolExecutor(_TOGETHER, "fetch") as threads:
+            list(threads.map(lambda shard: self.path(*shard), shards))
 
     def check_file(self, name: str, size: int | None, remedy: str) -> None:
         """Nothing: asking for every shard would take longer than it helps."""
@@ -184,7 +197,7 @@ def _file_system(address: str) -> Any:
     if address.startswith("http"):
         import aiohttp
 
-        options["client_kwargs"] = {"timeout": aiohttp.ClientTimeout(total=600, sock_connect=30, sock_read=60)}
+        options["client_kwargs"] = {"timeout": aiohttp.ClientTimeout(total=3600, sock_connect=30, sock_read=60)}
     try:
         return fsspec.core.url_to_fs(address, **options)[0]
     except (ImportError, ValueError) as error:

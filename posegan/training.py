@@ -17,9 +17,10 @@ from typing import Any, NamedTuple, Protocol
 import PIL.Image
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from posegan import metrics
+from posegan.acceleration import begin_step, compile_networks, fused_adam, placed
 from posegan.batches import PairBatch, to_float
 from posegan.checkpoint import CheckpointFolder
 from posegan.config import Params
@@ -41,9 +42,9 @@ SAMPLE_PAIRS = 8  # rows of the sample grids
 # What makes two runs the same run: these sections, the modules that this one rests on, the shards, the torch version.
 _SECTIONS = ("image", "model", "loss", "features", "train")
 _MODULES = (
-    "batches", "checkpoint", "config", "decoding", "device", "draws", "features", "geometry", "images", "losses", "metrics", "networks",
-    "order", "pool", "prefetch", "progress", "ranks", "samples", "shards", "skeleton", "stored", "stores", "stream", "training",
-    "updates", "warp",
+    "acceleration", "batches", "checkpoint", "config", "decoding", "device", "draws", "features", "geometry", "images", "losses",
+    "metrics", "networks", "order", "pool", "prefetch", "progress", "ranks", "samples", "shards", "skeleton", "stored", "stores",
+    "stream", "training", "updates", "warp", "weight_files",
 )  # fmt: skip
 
 
@@ -167,8 +168,8 @@ class Trainer:
                 f"got {params.train.batch_size}"
             )
         torch.manual_seed(params.train.seed)
-        self.generator = Generator(params.model, params.image).to(device)
-        self.discriminator = Discriminator(params.model).to(device)
+        self.generator = placed(Generator(params.model, params.image), device, params.train.channels_last)
+        self.discriminator = placed(Discriminator(params.model), device, params.train.channels_last)
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.losses = GeneratorLoss(params.loss, params.features)
         weights = params.loss
@@ -177,8 +178,10 @@ class Trainer:
                 "loss: expected a weight above 0 for adversarial, l1, perceptual or nearest_neighbour; the image would learn nothing"
             )
         rate, betas = params.train.learning_rate, (params.train.betas[0], params.train.betas[1])
-        self.generator_optimiser = Adam(self.generator.parameters(), lr=rate, betas=betas)
-        self.discriminator_optimiser = Adam(self.discriminator.parameters(), lr=rate, betas=betas)
+        self.generator_optimiser = fused_adam(self.generator, rate, betas)
+        self.discriminator_optimiser = fused_adam(self.discriminator, rate, betas)
+        if params.train.compile != "none":
+            compile_networks(self.generator, self.discriminator, self.losses, params.train.compile)
         self._averaged = [self.ranks.averaging(player) for player in (self.generator, self.discriminator)]
         self.step = 0
         self.history: list[tuple[int, dict[str, float]]] = []
@@ -235,6 +238,8 @@ class Trainer:
         pairs = Pair(source, batch.source_keypoints, target, batch.target_keypoints).parts(self.params.train.accumulate)
         terms: dict[str, Tensor] = {}
         self._set_learning_rate()
+        if self.params.train.compile != "none":
+            begin_step()
         if len(pairs) == 1:
             # The original runs the generator anew for each update, on minibatches of their own. One pass
             # serves both here: 57 instead of 75 GFLOP a pair at the paper's width.

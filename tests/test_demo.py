@@ -3,15 +3,22 @@
 import http.client
 import io
 import json
+import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
+from hostile import pictures
 from test_transfer_command import huge_png
+from tiny_run import ROOT
 from use_fixtures import drawn_person, write_model
 
 from posegan.demo import server as demo_server
@@ -198,3 +205,29 @@ def test_a_full_waiting_room_turns_away(studio: Studio) -> None:
 def test_a_taken_port_is_named(studio: Studio, port: int) -> None:
     with pytest.raises(PoseGANError, match=f"127.0.0.1:{port}: cannot listen there .*choose another --port"):
         open_server(studio, "127.0.0.1", port)
+
+
+def test_the_command_serves_until_ctrl_c(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "g.safetensors")
+    line = [sys.executable, "-u", "-m", "posegan", "demo", "--port", "0", "--model", str(model), "--device", "cpu"]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        address = re.search(r"http://127\.0\.0\.1:(\d+)/", first)
+        assert address, first
+        assert ask(int(address[1]), "GET", "/")[0] == 200
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert rest == "demo: ended\n"
+    assert errors == ""
+
+
+@pytest.mark.parametrize("name", sorted(pictures()))
+def test_hostile_pictures_are_answered(studio: Studio, name: str) -> None:
+    picture = pictures()[name]
+    if picture.fate == "used" and name != "palette_without_colours":  # which is black, and so shows nobody here
+        assert len(studio.find(picture.data)["keypoints"]) == 18
+    else:
+        with pytest.raises(PoseGANError):
+            studio.find(picture.data)

@@ -1,4 +1,4 @@
-"""The evaluation: means of the per-pair scores, an exact floor and ceiling, the right rows in the grids."""
+"""The evaluation as a whole: our generator and other people's images on the same ground, an exact ceiling, honest gaps."""
 
 import json
 import math
@@ -7,41 +7,31 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import Prepared
+from random_weights import random_state, save_weights
 from tiny_run import HEIGHT, WIDTH, random_batch, tiny_params
 
-from pipeline.evaluate import Judge, flat_metrics, judge_generator, summarise
+from pipeline.evaluate import Places, foreign_images, judge, open_stream, own_images, summary_table
+from pipeline.evaluate import evaluate as command
 from pipeline.report import Evaluation
-from pipeline.stopwatch import Stopwatch
-from pipeline.tables import read_keypoints
+from pipeline.scores import METRICS, flat_metrics
 from posegan.checkpoint import save_generator
+from posegan.config import Params
 from posegan.errors import PoseGANError
 from posegan.estimator import PersonPose
 from posegan.networks import Generator
-
-
-class ScriptedDetector:
-    """Hands out the given people, one an image, over and over."""
-
-    def __init__(self, people: Sequence[PersonPose | None]) -> None:
-        self.people = people
-
-    def estimate(self, images: Sequence[object]) -> list[PersonPose | None]:
-        assert len(images) == len(self.people)
-        return list(self.people)
 
 
 class OneDetector:
     """Finds the same person in every image."""
 
     def estimate(self, images: Sequence[object]) -> list[PersonPose | None]:
-        return [person(random_batch(5).target_keypoints[0], 0.9) for _ in images]
-
-
-def person(keypoints: torch.Tensor, confidence: float) -> PersonPose:
-    return PersonPose(keypoints.numpy(), confidence, np.array([0, 0, WIDTH, HEIGHT], np.float32))
+        keypoints = random_batch(5).target_keypoints[0].numpy()
+        return [PersonPose(keypoints, 0.9, np.array([0, 0, WIDTH, HEIGHT], np.float32)) for _ in images]
 
 
 def save_model(path: Path, **changes: dict[str, int]) -> Path:
@@ -51,82 +41,157 @@ def save_model(path: Path, **changes: dict[str, int]) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))  # whoever runs this may have weights there
+
+
 @pytest.fixture(scope="module")
-def evaluation(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Evaluation:
-    model = save_model(tmp_path_factory.mktemp("model") / "generator.safetensors")
-    return judge_generator(tiny_params(), prepared.shards, model, OneDetector())
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("model") / "generator.safetensors")
+
+
+def evaluated(params: Params, prepared: Prepared, model: Path, folder: Path, save: Path | None = None) -> Evaluation:
+    places = Places(prepared.shards, folder / "weights", folder / "downloads", folder / "state")
+    subject = own_images(params, open_stream(params, prepared.shards, None), model, save)
+    return judge(params, subject, OneDetector(), places)[0]
+
+
+def judged(params: Params, prepared: Prepared, images: Path, listed: list[tuple[str, str]] | None, folder: Path) -> Evaluation:
+    places = Places(prepared.shards, folder / "weights", folder / "downloads", folder / "state")
+    subject = foreign_images(params, open_stream(params, prepared.shards, listed), images, listed)
+    return judge(params, subject, OneDetector(), places)[0]
+
+
+@pytest.fixture(scope="module")
+def evaluation(prepared: Prepared, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    return evaluated(tiny_params(), prepared, model, tmp_path_factory.mktemp("own"))
 
 
 def test_each_pair_has_a_row_and_the_summary_is_its_mean(evaluation: Evaluation) -> None:
     table, summary = evaluation.table, evaluation.summary
     assert len(table) == 5
     assert table["source"].str.startswith("bounding_box_test").all()
-    for name in ("ssim", "mask_ssim", "l1", "psnr", "ds", "found"):
+    assert table["file"].isna().all()
+    assert (table["identity"] % 2 == 1).all()
+    for name in ("ssim", "ssim_paper", "mask_ssim", "mask_ssim_paper", "l1", "l1_paper", "psnr", "ds", "found"):
         assert summary["generated"][name] == pytest.approx(table[f"generated_{name}"].mean())
     assert summary["copy_source"]["pck"] == table["copy_source_joints_hit"].sum() / table["copy_source_joints"].sum()
+    assert summary["generated"]["l1_paper"] == pytest.approx(2 * summary["generated"]["l1"], abs=1e-5)
+    for prefix in ("source_pose", "target_pose", "generated_found_pose"):
+        assert table.filter(like=prefix).shape[1] == 54
+    missing = table["target_pose_left_ear_confidence"] == 0  # the fake detector's joint 17
+    assert (table["target_pose_left_ear_x"].isna() == missing).all()
 
 
 def test_the_ceiling_is_exact(evaluation: Evaluation) -> None:
     real = evaluation.summary["real_target"]
-    assert (real["ssim"], real["mask_ssim"], real["l1"], real["psnr"]) == pytest.approx((1, 1, 0, math.inf))
+    assert [real[name] for name in ("ssim", "ssim_paper", "mask_ssim", "mask_ssim_paper", "l1", "psnr")] == [1, 1, 1, 1, 0, math.inf]
     assert real["ds"] == pytest.approx(0.9)
     assert real["found"] == 1
 
 
-def test_batches_do_not_matter(evaluation: Evaluation, tmp_path: Path, prepared: Prepared) -> None:
-    model = save_model(tmp_path / "generator.safetensors")
-    other = judge_generator(tiny_params(evaluate={"batch_size": 5}), prepared.shards, model, OneDetector())
+def test_batches_do_not_matter(evaluation: Evaluation, tmp_path: Path, prepared: Prepared, model: Path) -> None:
+    other = evaluated(tiny_params(evaluate={"batch_size": 5}), prepared, model, tmp_path)
     pd.testing.assert_frame_equal(other.table, evaluation.table, atol=0.02)
     assert np.array_equal(other.pictures.poses, evaluation.pictures.poses)
     for number, (source, target) in enumerate(zip(other.table["source"], other.table["target"], strict=True)):
         assert np.array_equal(other.pictures.row(number, source, target)[0], evaluation.pictures.row(number, source, target)[0])
 
 
-def test_metrics_are_flat_numbers_that_json_has(evaluation: Evaluation) -> None:
-    numbers = flat_metrics(evaluation)
-    own = ["ssim", "mask_ssim", "l1", "psnr", "ds", "pck"]
-    assert list(numbers) == [*own, *(f"copy_{name}" for name in own), "real_ds", "real_pck", "pairs"]
+def test_without_weights_there_is_no_number_and_a_reason(evaluation: Evaluation) -> None:
+    numbers = json.loads(json.dumps(flat_metrics(evaluation.scores, 5), allow_nan=False))
+    for name in ("lpips", "mask_lpips", "lpips_vgg", "fid", "kid", "is", "is_paper", "mask_is", "mask_is_paper", "identity_similarity"):
+        assert numbers[name] is None
+        assert any(reason.startswith(f"{name}: no weights of") for reason in numbers["reasons"])
     assert numbers["pairs"] == 5
-    json.dumps(numbers, allow_nan=False)
-    perfect = evaluation._replace(summary={**evaluation.summary, "copy_source": evaluation.summary["real_target"]})
-    assert "copy_psnr" not in flat_metrics(perfect)
+    assert set(METRICS) <= set(numbers)
+    assert not any(name.startswith("copy_lpips") for name in numbers)
+    low, high = numbers["intervals"]["ssim"]
+    assert low <= numbers["ssim"] <= high
+    text = summary_table(evaluation)
+    assert f"{numbers['ssim']:.4f}" in text
+    assert "fid: no weights of Inception" in text
 
 
-def test_detection_is_scored_against_the_target_pose() -> None:
-    batch = random_batch(0)
-    target = batch.target_keypoints
-    height = target[:, :, 1].amax(dim=1) - target[:, :, 1].amin(dim=1)
-    off = target.clone()
-    off[0, :9, 0] += 0.11 * height[0]  # just beyond the threshold of 0.1
-    off[0, 9:, 0] += 0.09 * height[0]
-    judge = Judge(ScriptedDetector([person(off[0], 0.8), None]), tiny_params().evaluate, Stopwatch())
-    judge.add(batch, batch.target_images)
-    summary = summarise(judge.table())["generated"]
-    assert summary["pck"] == 9 / 36
-    assert summary["ds"] == pytest.approx(0.4)
-    assert summary["found"] == 0.5
+def test_with_weights_every_metric_has_a_number(prepared: Prepared, model: Path, tmp_path: Path) -> None:
+    chosen = {name: str(tmp_path / f"{name}.pth") for name in ("inception", "alexnet", "vgg16", "reid")}
+    for name, path in chosen.items():
+        save_weights(Path(path), random_state(name))
+    params = tiny_params(evaluate={"weights": chosen, "pairs": 10, "batch_size": 10})
+    first = evaluated(params, prepared, model, tmp_path)
+    numbers = flat_metrics(first.scores, 10)
+    assert [name for name in METRICS if numbers[name] is None] == []
+    assert numbers["reasons"] == []
+    assert numbers["identity_similarity"] <= 1  # type: ignore[operator]
+    assert numbers["is"] >= 1  # type: ignore[operator]
+    assert all("not the official file" in description for _, description in first.weights)
+    assert len(first.weights) == 4
+    assert first.summary["real_target"]["lpips"] == 0
+    assert first.table["generated_lpips"].between(1e-9, 10).all()
+    [cached] = (tmp_path / "state").iterdir()
+    before = cached.read_bytes()
+    assert flat_metrics(evaluated(params, prepared, model, tmp_path).scores, 10) == numbers  # with features of the first run
+    assert cached.read_bytes() == before
 
 
-def test_the_album_has_each_pairs_pictures_and_poses(evaluation: Evaluation, prepared: Prepared) -> None:
-    assert len(evaluation.pictures) == len(evaluation.table)
-    keypoints = read_keypoints(prepared.keypoints)
-    names = keypoints.table["image"].to_pylist()
-    for number, (source, target) in enumerate(zip(evaluation.table["source"], evaluation.table["target"], strict=True)):
-        shown, _, generated, real = evaluation.pictures.row(number, source, target)
-        assert shown.shape == generated.shape == real.shape == (HEIGHT, WIDTH, 3)
-        for end, name in enumerate((source, target)):
-            confidence = keypoints.joints[names.index(name)][:, 2]
-            assert np.allclose(evaluation.pictures.poses[number, end, :, 2], confidence, atol=1e-3)
+def test_our_images_in_files_score_as_they_do_in_memory(evaluation: Evaluation, prepared: Prepared, model: Path, tmp_path: Path) -> None:
+    saved = evaluated(tiny_params(), prepared, model, tmp_path, tmp_path / "images")
+    assert saved.table["file"].tolist() == [path for path in saved.table["file"] if (tmp_path / "images" / path).is_file()]
+    foreign = judged(tiny_params(), prepared, tmp_path / "images", None, tmp_path)
+    pd.testing.assert_frame_equal(foreign.table, saved.table)
+    assert flat_metrics(foreign.scores, 5) == flat_metrics(saved.scores, 5)
+    assert saved.scores.values == evaluation.scores.values
+    assert foreign.card is None
 
 
-def test_the_time_of_each_part_is_heard_of(prepared: Prepared, tmp_path: Path) -> None:
-    watch = Stopwatch()
-    judge_generator(tiny_params(), prepared.shards, save_model(tmp_path / "generator.safetensors"), OneDetector(), watch)
-    assert {"generate", "similarity", "detector", "pictures"} <= set(watch.seconds)
-    assert min(watch.seconds.values()) > 0
+def test_a_list_is_judged_in_its_own_order(evaluation: Evaluation, prepared: Prepared, model: Path, tmp_path: Path) -> None:
+    evaluated(tiny_params(), prepared, model, tmp_path, tmp_path / "images")
+    rows = evaluation.table.iloc[[3, 0, 4, 0]].reset_index(drop=True)  # one pair twice
+    listed = [(Path(source).name, Path(target).stem) for source, target in zip(rows["source"], rows["target"], strict=True)]
+    found = judged(tiny_params(), prepared, tmp_path / "images", listed, tmp_path)
+    pd.testing.assert_frame_equal(found.table.drop(columns="file"), rows.drop(columns="file"), atol=0.02)
+
+
+def test_one_pair_is_enough(evaluation: Evaluation, prepared: Prepared, model: Path, tmp_path: Path) -> None:
+    save_weights(tmp_path / "inception.pth", random_state("inception"))
+    weights = {"inception": str(tmp_path / "inception.pth"), "alexnet": "", "vgg16": "", "reid": ""}
+    one = evaluated(tiny_params(evaluate={"pairs": 1, "weights": weights}), prepared, model, tmp_path)
+    numbers = flat_metrics(one.scores, 1)
+    assert numbers["ssim"] == pytest.approx(one.table["generated_ssim"].iloc[0])
+    assert "ssim" not in numbers["intervals"]  # type: ignore[operator]
+    assert numbers["fid"] is numbers["kid"] is numbers["is_paper"] is None
+    assert numbers["is"] == pytest.approx(1)
+    assert any(str(reason).startswith("fid: a covariance needs at least 2 images") for reason in numbers["reasons"])  # type: ignore[union-attr]
 
 
 def test_a_model_of_another_size_is_refused(tmp_path: Path, prepared: Prepared) -> None:
     model = save_model(tmp_path / "generator.safetensors", image={"height": 64, "width": 64})
     with pytest.raises(PoseGANError, match="draws images of 64 x 64, params ask for 128 x 64"):
-        judge_generator(tiny_params(), prepared.shards, model, OneDetector())
+        evaluated(tiny_params(), prepared, model, tmp_path)
+
+
+def test_weights_that_are_named_must_be_good(prepared: Prepared, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "alexnet.pth").write_bytes(b"nothing")
+    weights = {"inception": "", "alexnet": str(tmp_path / "alexnet.pth"), "vgg16": "", "reid": ""}
+    with pytest.raises(PoseGANError, match=r"evaluate\.weights\.alexnet: .*not a readable state dict"):
+        evaluated(tiny_params(evaluate={"weights": weights}), prepared, model, tmp_path)
+
+
+def test_lists_that_cannot_be_judged_are_refused(prepared: Prepared, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    PIL.Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "images" / "a_2_b.png")
+    with pytest.raises(PoseGANError, match="holds no pair"):
+        judged(tiny_params(), prepared, tmp_path / "images", [], tmp_path)
+    with pytest.raises(
+        PoseGANError, match=r"1 of 1 listed pairs are not two images of one person .*the first a and b; set pair\.test_pairs"
+    ):
+        judged(tiny_params(), prepared, tmp_path / "images", [("a", "b")], tmp_path)
+    with pytest.raises(PoseGANError, match=r"5 of 5 pairs have no image|\d of \d pairs have no image, the first .*expected .*_2_.*\.png"):
+        judged(tiny_params(), prepared, tmp_path / "images", None, tmp_path)
+
+
+def test_the_command_names_options_that_exclude_each_other(tmp_path: Path) -> None:
+    result = CliRunner().invoke(command, ["--images", str(tmp_path), "--save-images", str(tmp_path)])
+    assert isinstance(result.exception, PoseGANError)
+    assert "--save-images" in str(result.exception)

@@ -1,6 +1,7 @@
 """Laws of the pose masks, pixel by pixel and by hand."""
 
 import numpy as np
+import pytest
 import torch
 from skimage.morphology import closing
 from tiny_run import random_batch
@@ -27,14 +28,15 @@ def slow_mask(keypoints: np.ndarray, height: int, width: int) -> np.ndarray:
     return closing(mask, np.ones((5, 5), np.uint8)).astype(bool)
 
 
-def test_mask_agrees_with_its_definition() -> None:
+@pytest.mark.parametrize("width", [32, 64, 70, 130])
+def test_mask_agrees_with_its_definition(width: int) -> None:
     generator = torch.Generator().manual_seed(3)
-    keypoints = torch.rand(2, 18, 3, generator=generator) * torch.tensor([31.0, 63.0, 1.0])
+    keypoints = torch.rand(2, 18, 3, generator=generator) * torch.tensor([width - 1.0, 63.0, 1.0])
     keypoints[:, ::5, 2] = 0
-    masks = pose_masks(keypoints, 64, 32)
-    assert masks.shape == (2, 1, 64, 32)
+    masks = pose_masks(keypoints, 64, width)
+    assert masks.shape == (2, 1, 64, width)
     for mask, joints in zip(masks, keypoints.numpy(), strict=True):
-        differing = (mask[0].numpy() != slow_mask(joints.astype(float), 64, 32)).mean()
+        differing = (mask[0].numpy() != slow_mask(joints.astype(float), 64, width)).mean()
         assert differing < 0.002  # a pixel whose distance is 4 up to rounding may fall on either side
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.album import Pictures
 from pipeline.report import Evaluation, read_curves, render, ssim_histogram, write_report
+from pipeline.scores import Summary
 
 
 @pytest.fixture
@@ -47,8 +48,8 @@ def test_pairs_stand_under_what_they_are_an_example_of(evaluation: Evaluation, l
     parts = re.split(r"<h3>|<summary>", page.split("<h2>Where")[0])[1:]
     strips = {part.split("<")[0].split(":")[0]: re.findall(r"<figcaption>(.*?)</figcaption>", part, re.DOTALL) for part in parts}
     shown = {name: [re.sub(r"\n.*\n", " ", re.split(r";", line)[0]) for line in lines] for name, lines in strips.items()}
-    assert shown["By SSIM"] == ["best SSIM 0.510, DS 0.100", "worst SSIM 0.100, DS 0.900"]
-    assert shown["By DS"] == ["best SSIM 0.100, DS 0.900", "worst SSIM 0.510, DS 0.100"]
+    assert shown["By SSIM"] == ["best: 0.510 SSIM 0.510, DS 0.100", "worst: 0.100 SSIM 0.100, DS 0.900"]
+    assert shown["By DS"] == ["best: 0.900 SSIM 0.100, DS 0.900", "worst: 0.100 SSIM 0.510, DS 0.100"]
     assert len(shown["Drawn at random"]) == 2
     assert all(line.startswith("front to back") for line in shown["By view"])
     assert len(shown["By view"]) == 2
@@ -83,3 +84,12 @@ def test_the_histogram_holds_every_pair(evaluation: Evaluation) -> None:
 
 def test_only_series_become_curves(live: Path) -> None:
     assert [each.caption for each in read_curves(live)] == ["val_ssim: 0.1 to 0.2 (0.1 .. 0.3, 8 steps)"]
+
+
+def test_intervals_and_reasons_stand_beside_the_numbers(evaluation: Evaluation, live: Path) -> None:
+    scores = Summary({}, {"generated": {"ssim": (0.3, 0.55)}}, {"fid": "no weights of it", "kid": "no weights of it"})
+    summary = {method: values | {"fid": float("nan")} for method, values in evaluation.summary.items()}
+    page = render(evaluation._replace(scores=scores, summary=summary), read_curves(live))
+    assert "0.300 .. 0.550" in page
+    assert "<strong>fid, kid</strong>: no weights of it" in page
+    assert "FID" not in page  # a row without any number

@@ -108,7 +108,7 @@ def test_an_index_of_other_samples_is_found_though_its_checksum_was_renewed(fold
 
 def test_faults_are_printed_and_end_in_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flip(folder / "test" / "test-000000.tar.gz", 500)
-    with pytest.raises(PoseGANError, match="1 faults, named above; delete the folder"):
+    with pytest.raises(PoseGANError, match="1 fault, named above; delete the folder"):
         verify_shards(folder)
     assert "test-000000.tar.gz: identity 1 " in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""Seconds by part add up to the whole."""
+"""Seconds and images add up by part."""
 
 import json
 from pathlib import Path
@@ -8,18 +8,20 @@ import pytest
 from pipeline.stopwatch import Stopwatch
 
 
-def test_parts_and_rest_add_up(tmp_path: Path) -> None:
+def test_parts_add_up_and_images_give_speeds(tmp_path: Path) -> None:
     watch = Stopwatch()
-    for _ in range(3):
-        with watch.part("sum"):
+    for images in (2, 3):
+        with watch.part("sum", images):
             sum(range(10_000))
-    with pytest.raises(KeyError), watch.part("failing"):
-        raise KeyError
-    read = watch.read()
-    assert list(read) == ["sum", "failing", "rest", "all"]
-    assert read["all"] == pytest.approx(read["sum"] + read["failing"] + read["rest"])
-    watch.write(tmp_path / "times.json", 3)
+    watch.add("read", 2.0, 0)
+    watch.add("draw", 0.5, 10)
+    seconds, speeds = watch.seconds(), watch.speeds()
+    assert list(seconds) == ["sum", "read", "draw"]
+    assert (seconds["read"], speeds["draw"]) == (2.0, 20.0)
+    assert speeds["sum"] == pytest.approx(5 / seconds["sum"])
+    assert "read" not in speeds
+    assert str(watch).startswith("read 2.0 s, draw 0.5 s (20 images/s)")
+    watch.write(tmp_path / "times.json")
     told = json.loads((tmp_path / "times.json").read_text())
-    assert told["images"] == 3
-    assert set(told["seconds"]) == set(read)
-    assert "sum 0.0 s" in str(watch)
+    assert told["seconds"]["read"] == 2.0
+    assert told["images_per_second"]["draw"] == 20.0

@@ -62,6 +62,8 @@ def test_a_bomb_is_not_inflated() -> None:
     data, _ = packed({"json": bytes(50_000_000)})
     with pytest.raises(ValueError, match="inflates to 1,001 bytes, expected 1,000"):
         unpack(data, sample(unpacked=1000))
+    with pytest.raises(ValueError, match="would inflate to 2,000,000,000 bytes"):
+        unpack(data, sample(unpacked=2 * 10**9))
 
 
 @pytest.mark.parametrize(("dtype", "shape"), [("<f4", (5, 18, 3)), ("<i4", (0, 2)), ("<i4", (7, 2))])

@@ -1,17 +1,23 @@
 import itertools
 import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import fsspec
 import pytest
 from conftest import Prepared
 from loopback import Handler, Loopback, serving
+from test_stream import equal
 
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.shards import CorruptSampleError, ShardIndex
 from posegan.stores import ATTEMPTS, RemoteStore, is_address
+from posegan.stream import TrainStream
 
 NAME = "test/test-000000.tar.gz"
 
@@ -58,6 +64,12 @@ def test_shards_over_http_are_those_of_the_folder_and_each_is_fetched_once(serve
     ShardIndex.load(f"{server.url}/shards", tmp_path).read(here.samples[0])
     assert [path for path, _ in server.asked][len(asked) :] == ["/shards/SHA256SUMS"]  # which alone may have changed
     assert all(path.name.startswith(sha256_of(path)) for path in tmp_path.iterdir())
+
+
+def test_a_stream_over_http_gives_the_batches_of_the_folder(server: Loopback, prepared: Prepared, tmp_path: Path) -> None:
+    indices = [ShardIndex.load(prepared.shards), ShardIndex.load(f"{server.url}/shards", tmp_path)]
+    here, there = (TrainStream(index, "train", prepared.image, 4, 0, 1, 2) for index in indices)
+    assert all(equal(one, other) for one, other in islice(zip(here.batches(3), there.batches(3), strict=False), 9))
 
 
 def test_any_file_system_that_fsspec_knows_will_do(prepared: Prepared, tmp_path: Path) -> None:
@@ -158,3 +170,32 @@ def test_an_index_that_was_changed_on_the_way_is_refused(prepared: Prepared, tmp
         store, _ = remote(f"{server.url}/shards", tmp_path / "cache")
         with pytest.raises(PoseGANError, match=r"index\.parquet: could not be fetched: .*expected"):
             store.verified("index.parquet", sha256_of(prepared.shards / "index.parquet"), "")
+
+
+def test_a_process_killed_while_fetching_leaves_no_file_under_a_hash_and_the_next_one_tidies_up(prepared: Prepared, tmp_path: Path) -> None:
+    content, sha256 = (prepared.shards / NAME).read_bytes(), sha256_of(prepared.shards / NAME)
+    under_way, killed = threading.Event(), threading.Event()
+
+    def answer(request: Handler, number: int) -> None:
+        if number:
+            request.reply(200, content)
+            return
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content[:-1])
+        under_way.set()
+        killed.wait(60)
+
+    with serving(answer) as server:
+        program = "import sys; from pathlib import Path; from posegan.stores import RemoteStore; "
+        program += "RemoteStore(sys.argv[1], Path(sys.argv[2])).path(sys.argv[3], sys.argv[4], int(sys.argv[5]))"
+        arguments = [server.url, str(tmp_path), NAME, sha256, str(len(content))]
+        fetching = subprocess.Popen([sys.executable, "-c", program, *arguments])
+        assert under_way.wait(60)
+        fetching.kill()
+        fetching.wait()
+        killed.set()
+        assert all(path.name.endswith(".tmp") for path in tmp_path.iterdir())
+        assert remote(server.url, tmp_path)[0].path(NAME, sha256, len(content)).read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == [f"{sha256}.tar.gz"]

@@ -192,7 +192,7 @@ def test_a_skipped_sample_is_counted_once_and_its_pairs_are_replaced(damaged: tu
     for mended, batch in zip(pairs_in(batches), pairs_in(whole), strict=True):
         assert mended == batch or int(batch[0].split("/")[1][:4]) == identity
     assert len(stream.skipped) == 1
-    assert stream.skipped.summary().startswith(f"1 damaged samples (4 images, 12 pairs): identity {identity} in test/")
+    assert stream.skipped.summary().startswith(f"1 damaged sample (4 images, 12 pairs): identity {identity} in test/")
 
 
 @pytest.mark.parametrize("pool", [2, 3, 100])

@@ -1,6 +1,7 @@
 """The train stage: same command again goes on, same seed same files, no trace outside its outputs."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,14 +20,15 @@ from tiny_run import ROOT, tiny_params, train_options, train_outputs
 from pipeline.model_card import counts, model_card
 from pipeline.train import open_live, stop_on_signals, train
 from posegan.checkpoint import load_generator, read_generator_card
+from posegan.errors import PoseGANError
 from posegan.shards import ShardIndex
 
 
-def options(folder: Path, prepared: Prepared, **changes: int) -> list[str]:
+def options(folder: Path, prepared: Prepared, **changes: object) -> list[str]:
     return train_options(folder, prepared.shards, **changes)
 
 
-def run(folder: Path, prepared: Prepared, **changes: int) -> Result:
+def run(folder: Path, prepared: Prepared, **changes: object) -> Result:
     return CliRunner().invoke(train, options(folder, prepared, **changes), catch_exceptions=False)
 
 
@@ -149,9 +151,9 @@ def test_random_filters_are_named_in_all_that_they_touched(prepared: Prepared, t
 
 def test_the_best_by_validation_and_the_last_are_exported(finished: Path) -> None:
     table = pd.read_csv(finished / "dvclive/plots/metrics/val_ssim.tsv", sep="\t")
-    steps = {name: read_generator_card(finished / f"{name}.safetensors").provenance["step"] for name in ("generator", "generator-best")}
-    assert steps == {"generator": "6", "generator-best": str(table.step[table.val_ssim.idxmax()])}
-    load_generator(finished / "generator-best.safetensors")
+    steps = [read_generator_card(folder / "generator.safetensors").provenance["step"] for folder in (finished, finished / "best")]
+    assert steps == ["6", str(table.step[table.val_ssim.idxmax()])]
+    load_generator(finished / "best" / "generator.safetensors")
 
 
 def test_the_card_says_what_was_done_and_what_came_of_it(finished: Path) -> None:
@@ -163,6 +165,7 @@ def test_the_card_says_what_was_done_and_what_came_of_it(finished: Path) -> None
         "## Recipe: ours",
         "| train.iterations | 6 |",
         "| step | val_ssim | val_l1 |",
+        "| best/generator.safetensors | step ",
     ):
         assert said in card
     assert str(finished) not in card
@@ -174,3 +177,15 @@ def test_without_validation_the_best_is_the_last(prepared: Prepared) -> None:
     card = model_card(params, origin, counts(ShardIndex.load(prepared.shards)), [(6, {"loss_l1": 0.5})], {"a": 6, "b": 6})
     assert "| b | step 6, as nothing was validated |" in card
     assert "| loss_l1 | 0.5 |" in card
+
+
+def test_a_damaged_sample_stops_the_run_or_is_named_at_its_end(tmp_path: Path, prepared: Prepared) -> None:
+    damaged = prepared._replace(shards=Path(shutil.copytree(prepared.shards, tmp_path / "shards")))
+    sample = ShardIndex.load(damaged.shards).split("train")[0]
+    content = bytearray((damaged.shards / sample.shard).read_bytes())
+    content[sample.offset + sample.size // 2] ^= 1
+    (damaged.shards / sample.shard).write_bytes(content)
+    with pytest.raises(PoseGANError, match=rf"train-000000\.tar\.gz: identity {sample.identity} .* is damaged"):
+        run(tmp_path, damaged, iterations=2)
+    result = run(tmp_path, damaged, iterations=2, corrupt="skip")
+    assert f"train: left out 1 damaged sample (4 images, 12 pairs): identity {sample.identity} in train/" in result.output

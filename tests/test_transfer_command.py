@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -171,3 +173,23 @@ def test_help_needs_no_torch() -> None:
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "--pairs" in shown
     assert not {"torch", "ultralytics"} & set(shown.split())
+
+
+def test_ctrl_c_leaves_whole_files_only(model: Path, people: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(400):
+        (tmp_path / "in" / f"{number:03}.png").symlink_to(people / "p0.png")
+    line = [sys.executable, "-m", "posegan", "transfer", str(tmp_path / "in"), "--pose", "standing", "--out", str(tmp_path / "out")]
+    line += ["--model", str(model), "--batch-size", "2"]
+    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and len(list(tmp_path.glob("out/*.png"))) < 3:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; nothing half-written was left" in errors
+    assert "Traceback" not in errors
+    left = list((tmp_path / "out").iterdir())
+    assert 3 <= len(left) < 400
+    for path in left:
+        assert pixels(path).shape == (128, 64, 3)

@@ -1,0 +1,30 @@
+"""Draw the tutorial's pictures with a trained model: `python docs/pictures.py [MODEL]`, after `make repro`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from posegan.images import draw_skeleton, image_grid
+from posegan.pose_library import SIDES, library_pose
+
+IMAGES = Path(__file__).parent / "images"
+PEOPLE = Path(__file__).parent.parent / "posegan" / "demo" / "people"
+SHOWN = ("standing", "sitting", "waving", "arms-raised", "walking-1", "walking-3")
+
+
+def main() -> None:
+    """Write docs/images/{poses,transfer,walk}.png."""
+    model = ["--model", sys.argv[1] if len(sys.argv) > 1 else "models/generator.safetensors"]
+    rows = [[draw_skeleton(library_pose(f"{pose}/{side}", 128, 64), 128, 64) for side in SIDES] for pose in SHOWN]
+    image_grid(rows, SIDES, scale=1).save(IMAGES / "poses.png")
+    posegan = [sys.executable, "-m", "posegan"]
+    person = str(PEOPLE / "1.jpg")
+    subprocess.run(
+        [*posegan, "transfer", person, "--pose", "walking-3/left", "--grid", "--out", str(IMAGES / "transfer.png"), *model], check=True
+    )
+    walk = ["--poses", "walking/left", "--frames", "8", "--scale", "1", "--out", str(IMAGES / "walk.png")]
+    subprocess.run([*posegan, "animate", person, *walk, *model], check=True)
+
+
+if __name__ == "__main__":
+    main()

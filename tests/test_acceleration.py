@@ -1,0 +1,63 @@
+"""Acceleration changes speed and nothing else: same weights' names, same images up to rounding."""
+
+import pytest
+import torch
+from tiny_run import random_batch, tiny_params
+
+from posegan.acceleration import compile_networks, fused_adam, placed
+from posegan.batches import to_float
+from posegan.losses import GeneratorLoss
+from posegan.networks import Discriminator, Generator
+from posegan.updates import Pair, update_discriminator, update_generator
+
+CPU = torch.device("cpu")
+PARAMS = tiny_params(model={"dropout": 0.0}, loss={"nearest_neighbour": 0.01})
+
+
+def one_step(channels_last: bool = False, compiled: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Terms of an iteration, and the generator's weights after it."""
+    torch.manual_seed(0)
+    generator = placed(Generator(PARAMS.model, PARAMS.image), CPU, channels_last)
+    discriminator = placed(Discriminator(PARAMS.model), CPU, channels_last)
+    losses = GeneratorLoss(PARAMS.loss, PARAMS.features)
+    optimisers = [torch.optim.SGD(network.parameters(), 1e-3) for network in (generator, discriminator)]
+    if compiled:
+        names = compile_networks(generator, discriminator, losses, "default", backend="aot_eager")
+        assert set(names) == {"appearance_encoder", "pose_encoder", "decoder", "discriminator", "features"}
+    batch = random_batch(0)
+    pair = Pair(to_float(batch.source_images), batch.source_keypoints, to_float(batch.target_images), batch.target_keypoints)
+    output = generator(pair.source, pair.source_keypoints, pair.target_keypoints)
+    terms = update_discriminator(discriminator, optimisers[1], [pair], [output.image])
+    terms |= update_generator(discriminator, optimisers[0], losses, [pair], [output])
+    return terms, generator.state_dict()
+
+
+# torch's own tracer looks at .grad of what it is given, and hides the warning unless warnings are errors.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.parametrize(("channels_last", "compiled"), [(True, False), (False, True)])
+def test_a_step_is_the_same_step(channels_last: bool, compiled: bool) -> None:
+    plain, fast = one_step(), one_step(channels_last, compiled)
+    for expected, actual in zip(plain, fast, strict=True):
+        assert expected.keys() == actual.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(actual[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_what_follows_the_colours_is_laid_out_by_pixel() -> None:
+    generator = placed(Generator(PARAMS.model, PARAMS.image), CPU, channels_last=True)
+    batch = random_batch(0)
+    image = generator(to_float(batch.source_images), batch.source_keypoints, batch.target_keypoints).image
+    assert image.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_fused_adam_is_adam() -> None:
+    networks = [torch.nn.Linear(3, 2) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    optimisers = [torch.optim.Adam(networks[0].parameters(), 0.1, (0.5, 0.9)), fused_adam(networks[1], 0.1, (0.5, 0.9))]
+    for step in range(5):
+        for network, optimiser in zip(networks, optimisers, strict=True):
+            optimiser.zero_grad()
+            network(torch.full((1, 3), float(step))).square().sum().backward()
+            optimiser.step()
+    assert optimisers[1].defaults["fused"]
+    torch.testing.assert_close(networks[1].weight, networks[0].weight)

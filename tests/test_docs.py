@@ -1,0 +1,71 @@
+"""The documentation says what the program says: quoted errors exist, named options exist, and Sphinx builds it without a warning."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tiny_run import ROOT
+
+from pipeline.__main__ import cli as pipeline_cli
+from posegan.__main__ import cli as posegan_cli
+
+DOCS = ROOT / "docs"
+
+
+def sources() -> str:
+    """All program text, its adjacent string literals joined."""
+    text = "".join(path.read_text() for package in ("posegan", "pipeline") for path in sorted((ROOT / package).rglob("*.py")))
+    return re.sub(r'"\s*\n\s*f?"', "", text)
+
+
+def test_quoted_errors_are_the_program_s_own_words() -> None:
+    table = (DOCS / "troubleshooting.md").read_text().split("## DVC itself")[0]
+    quoted = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+    assert len(quoted) > 15
+    text = sources()
+    # What the program fills in is written as three dots, or stands before the first colon.
+    fragments = [part.strip(" ()") for words in quoted for part in words.split("...") if len(part) > 8]
+    assert [words for words in fragments if words not in text and words.partition(": ")[2] not in text] == []
+
+
+def commands(text: str) -> list[list[str]]:
+    """The lines of code blocks that call one of the two programs."""
+    lines = [line.split("  #")[0].strip() for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    return [line.split() for line in lines if line.startswith(("posegan ", "python -m pipeline "))]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/using.md", "docs/experiments.md", "docs/market1501.md"])
+def test_commands_and_options_exist(page: str) -> None:
+    helps: dict[tuple[str, str], str] = {}
+    for words in commands((ROOT / page).read_text()):
+        cli, name = (posegan_cli, words[1]) if words[0] == "posegan" else (pipeline_cli, words[3] if len(words) > 3 else "")
+        if name and not name.startswith("-"):
+            shown = helps.setdefault((words[0], name), CliRunner().invoke(cli, [name, "--help"]).output)
+            assert "Usage:" in shown, words
+            options = [word.split("=")[0] for word in words if word.startswith("--")]
+            assert [option for option in options if option not in shown] == [], words
+
+
+def test_sphinx_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="needs the extra posegan[docs]")
+    pytest.importorskip("myst_parser", reason="needs the extra posegan[docs]")
+    line = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-b",
+        "html",
+        "-d",
+        str(tmp_path / "trees"),
+        str(DOCS),
+        str(tmp_path / "html"),
+    ]
+    built = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    assert "from_pretrained" in (tmp_path / "html" / "api.html").read_text()

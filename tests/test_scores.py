@@ -1,0 +1,95 @@
+"""Summaries: means over what is defined, pooled shares, reasons, and a metrics.json that DVC reads."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.bootstrap import bootstrap_intervals, ratios
+from pipeline.scores import METHODS, POOLED, flat_metrics, summarise
+
+PEOPLE = np.array([1, 1, 2, 3])
+
+
+def table(**changes: list[float]) -> pd.DataFrame:
+    columns: dict[str, object] = {"identity": PEOPLE}
+    for number, method in enumerate(METHODS):
+        columns |= {f"{method}_{name}": np.arange(4.0) / 10 + number for name in ("ssim", "psnr", "l1", "ds")}
+        columns |= {f"{method}_{hit}": [1, 2, 3, 4] for hit, _ in POOLED.values()}
+        columns |= {f"{method}_{counted}": [2, 4, 6, 8] for _, counted in POOLED.values()}
+    return pd.DataFrame(columns | changes)
+
+
+def test_means_and_pooled_shares() -> None:
+    values = summarise(table(), {"generated": {"fid": 12.5}}, {"lpips": "no weights"}, 100, 0).values
+    assert values["generated"]["ssim"] == pytest.approx(0.15)
+    assert values["copy_source"]["pck"] == values["generated"]["pckh"] == 0.5
+    assert values["generated"]["fid"] == 12.5
+    assert math.isnan(values["generated"]["lpips"])
+
+
+def test_what_is_not_defined_is_left_out_and_said() -> None:
+    summary = summarise(table(generated_ssim=[np.nan, 0.2, 0.4, 0.6], copy_source_psnr=[np.inf, 1, 2, 3]), {}, {}, 100, 0)
+    assert summary.values["generated"]["ssim"] == pytest.approx(0.4)
+    assert summary.reasons["ssim"] == "not defined for 1 of 4 pairs, which are left out"
+    assert summary.reasons["copy_psnr"] == "infinite, because 1 of 4 images are identical to their targets"
+    nothing = summarise(table(generated_ssim=[np.nan] * 4), {}, {}, 100, 0)
+    assert flat_metrics(nothing, 4)["ssim"] is None
+    assert nothing.reasons["ssim"] == "defined for no pair"
+
+
+def test_metrics_json_is_read_by_dvc(tmp_path: Path) -> None:
+    numbers = flat_metrics(summarise(table(), {"generated": {"is": 1.2}}, {"fid": "no weights of Inception"}, 100, 0), 4)
+    assert numbers["fid"] is None
+    assert "real_ssim" not in numbers
+    assert {"ssim", "copy_ssim", "real_ds", "is", "pairs", "intervals", "reasons"} <= set(numbers)
+    (tmp_path / "metrics.json").write_text(json.dumps(numbers, allow_nan=False))
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    for arguments in (["init", "-q"], ["metrics", "show", "--json", "metrics.json"]):
+        shown = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
+    data = json.loads(shown.stdout)[""]["data"]["metrics.json"]["data"]
+    assert data["ssim"] == numbers["ssim"]
+    assert data.keys() == {name for name, value in numbers.items() if isinstance(value, int | float)}
+
+
+def test_intervals_hold_the_mean_and_shrink_with_more_people() -> None:
+    rng = np.random.default_rng(0)
+    widths = []
+    for people in (20, 500):
+        groups = np.repeat(np.arange(people), 4)
+        values = rng.normal(size=(len(groups), 1)) + rng.normal(size=people)[groups][:, None]
+        [[low, high]] = bootstrap_intervals(values, np.ones_like(values), groups, 500, 0)
+        assert low < values.mean() < high
+        widths.append(high - low)
+    # A person's pairs share a deviation of 1, each pair adds one of 1: the mean's standard error is sqrt((1 + 1/4) / people).
+    assert widths[1] == pytest.approx(2 * 1.96 * math.sqrt(1.25 / 500), rel=0.15)
+    assert widths[0] > 3 * widths[1]
+
+
+def test_intervals_of_a_constant_are_points_and_of_one_person_nothing() -> None:
+    ones = np.ones((6, 2))
+    assert (bootstrap_intervals(3 * ones, ones, np.arange(6), 100, 0) == 3).all()
+    assert np.isnan(bootstrap_intervals(ones, ones, np.zeros(6, int), 100, 0)).all()
+    assert np.isnan(bootstrap_intervals(ones[:0], ones[:0], np.zeros(0, int), 100, 0)).all()
+    infinite = ones.copy()
+    infinite[0, 0] = np.inf
+    found = bootstrap_intervals(infinite, ones, np.arange(6), 100, 0)
+    assert np.isnan(found[0]).all()
+    assert (found[1] == 1).all()
+
+
+def test_intervals_are_seeded() -> None:
+    values = np.random.default_rng(0).normal(size=(50, 1))
+    ones, people = np.ones_like(values), np.arange(50)
+    first, again, other = (bootstrap_intervals(values, ones, people, 200, seed) for seed in (0, 0, 1))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_ratios_of_nothing_are_no_numbers() -> None:
+    assert np.isnan(ratios(np.zeros((3, 1)), np.zeros((3, 1)))).all()

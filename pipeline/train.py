@@ -42,7 +42,7 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--out", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator to write (EMA weights).")
 @click.option(
-    "--best", type=FILE, default=Path("models/generator-best.safetensors"), show_default=True, help="The same where val_ssim was highest."
+    "--best", type=FILE, default=Path("models/best/generator.safetensors"), show_default=True, help="The same, of the highest val_ssim."
 )
 @click.option("--card", type=FILE, default=Path("models/generator.md"), show_default=True, help="Model card to write.")
 @click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Folder for DVCLive's metrics.")
@@ -85,9 +85,8 @@ def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, liv
     save_generator(out, trainer.ema, params.model, params.image, origin | {"step": str(trainer.step)})
     step, generator = _best(trainer)
     save_generator(best, generator, params.model, params.image, origin | {"step": str(step)})
-    write_atomically(
-        card, model_card(params, origin, counts(ShardIndex.load(shards, cache)), trainer.history, {out.name: trainer.step, best.name: step})
-    )
+    files = {os.path.relpath(path, card.parent): made for path, made in ((out, trainer.step), (best, step))}
+    write_atomically(card, model_card(params, origin, counts(ShardIndex.load(shards, cache)), trainer.history, files))
     click.echo(f"train: {_summary(trainer)}; {speed}{time.monotonic() - started:.1f} s; wrote {out}")
 
 

@@ -42,9 +42,9 @@ SAMPLE_PAIRS = 8  # rows of the sample grids
 # What makes two runs the same run: these sections, the modules that this one rests on, the shards, the torch version.
 _SECTIONS = ("image", "model", "loss", "features", "train")
 _MODULES = (
-    "acceleration", "batches", "checkpoint", "config", "decoding", "device", "draws", "features", "geometry", "images", "losses", "metrics",
-    "networks", "order", "pool", "prefetch", "progress", "ranks", "samples", "shards", "skeleton", "stored", "stores", "stream", "training",
-    "updates", "warp",
+    "acceleration", "batches", "checkpoint", "config", "decoding", "device", "draws", "features", "geometry", "images", "losses",
+    "metrics", "networks", "order", "pool", "prefetch", "progress", "ranks", "samples", "shards", "skeleton", "stored", "stores",
+    "stream", "training", "updates", "warp", "weight_files",
 )  # fmt: skip
 
 

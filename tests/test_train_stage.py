@@ -151,9 +151,9 @@ def test_random_filters_are_named_in_all_that_they_touched(prepared: Prepared, t
 
 def test_the_best_by_validation_and_the_last_are_exported(finished: Path) -> None:
     table = pd.read_csv(finished / "dvclive/plots/metrics/val_ssim.tsv", sep="\t")
-    steps = {name: read_generator_card(finished / f"{name}.safetensors").provenance["step"] for name in ("generator", "generator-best")}
-    assert steps == {"generator": "6", "generator-best": str(table.step[table.val_ssim.idxmax()])}
-    load_generator(finished / "generator-best.safetensors")
+    steps = [read_generator_card(folder / "generator.safetensors").provenance["step"] for folder in (finished, finished / "best")]
+    assert steps == ["6", str(table.step[table.val_ssim.idxmax()])]
+    load_generator(finished / "best" / "generator.safetensors")
 
 
 def test_the_card_says_what_was_done_and_what_came_of_it(finished: Path) -> None:
@@ -165,6 +165,7 @@ def test_the_card_says_what_was_done_and_what_came_of_it(finished: Path) -> None
         "## Recipe: ours",
         "| train.iterations | 6 |",
         "| step | val_ssim | val_l1 |",
+        "| best/generator.safetensors | step ",
     ):
         assert said in card
     assert str(finished) not in card

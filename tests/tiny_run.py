@@ -43,14 +43,14 @@ def tiny_params(**changes: dict[str, Any]) -> Params:
 def train_options(folder: Path, shards: Path, **changes: object) -> list[str]:
     """Options of the train stage for a tiny run whose files all lie in `folder`; `changes` are of the section `train`."""
     (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(train=changes).model_dump()))
-    names = {"params": "params.yaml", "out": "generator.safetensors", "best": "generator-best.safetensors", "card": "generator.md"}
+    names = {"params": "params.yaml", "out": "generator.safetensors", "best": "best/generator.safetensors", "card": "generator.md"}
     names |= {"live": "dvclive", "samples": "samples", "state": "state"}
     return [*(part for name, path in names.items() for part in (f"--{name}", str(folder / path))), "--shards", str(shards)]
 
 
 def train_outputs(folder: Path) -> dict[str, str]:
     """The hash of every file of such a run that DVC tracks."""
-    files = [*folder.glob("generator*"), *(folder / "dvclive").rglob("*"), *(folder / "samples").rglob("*")]
+    files = [*folder.glob("generator*"), *folder.glob("best/*"), *(folder / "dvclive").rglob("*"), *(folder / "samples").rglob("*")]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
 
 

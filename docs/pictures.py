@@ -1,8 +1,10 @@
-"""Draw the tutorial's pictures with a trained model: `python docs/pictures.py [MODEL]`, after `make repro`."""
+"""Draw the documentation's pictures with a trained model: `python docs/pictures.py [MODEL]`, after `make repro`."""
 
 import subprocess
 import sys
 from pathlib import Path
+
+import PIL.Image
 
 from posegan.images import draw_skeleton, image_grid
 from posegan.pose_library import SIDES, library_pose
@@ -13,7 +15,9 @@ SHOWN = ("standing", "sitting", "waving", "arms-raised", "walking-1", "walking-3
 
 
 def main() -> None:
-    """Write docs/images/{poses,transfer,walk}.png."""
+    """Write docs/images/{grid,poses,transfer,walk}.png; the first is the upper half of the report's."""
+    with PIL.Image.open(Path("reports/evaluation/grid.png")) as grid:
+        grid.crop((0, 0, grid.width, grid.height // 2)).save(IMAGES / "grid.png", optimize=True)
     model = ["--model", sys.argv[1] if len(sys.argv) > 1 else "models/generator.safetensors"]
     rows = [[draw_skeleton(library_pose(f"{pose}/{side}", 128, 64), 128, 64) for side in SIDES] for pose in SHOWN]
     image_grid(rows, SIDES, scale=1).save(IMAGES / "poses.png")

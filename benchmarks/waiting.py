@@ -24,9 +24,11 @@ from posegan.checkpoint import CheckpointFolder
 from posegan.config import Params, parse_params
 from posegan.device import choose_device, keep_freed_memory
 from posegan.prefetch import DevicePrefetcher
+from posegan.records import LossRecord
 from posegan.shards import ShardIndex
 from posegan.stream import ListedStream, TrainStream
-from posegan.training import LossRecord, Trainer, TrainingData
+from posegan.training import Trainer
+from posegan.training_data import TrainingData
 
 
 def parameters(options: argparse.Namespace) -> Params:

@@ -27,10 +27,13 @@ from posegan.cli import INTERRUPTED
 from posegan.config import Params, load_params
 from posegan.device import keep_freed_memory
 from posegan.files import write_atomically
+from posegan.fingerprint import fingerprint
 from posegan.pool import merged
 from posegan.ranks import joined
+from posegan.records import LossRecord, Record, SampleRecord
 from posegan.shards import CACHE, ShardIndex
-from posegan.training import LossRecord, Record, SampleRecord, StoppedError, Trainer, fingerprint, open_training_data
+from posegan.training import StoppedError, Trainer
+from posegan.training_data import open_training_data
 
 FILE = click.Path(path_type=Path)
 

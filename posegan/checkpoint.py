@@ -60,10 +60,10 @@ class CheckpointFolder:
         self._drop_all_but_the_last(step)
         return path
 
-    def latest(self) -> tuple[int, dict[str, Any]] | None:
-        """The newest whole state with its step, on the CPU; a damaged one is passed over with a warning."""
+    def latest(self, until: int | None = None) -> tuple[int, dict[str, Any]] | None:
+        """The newest whole state, of a step up to `until`, with its step, on the CPU; a damaged one is passed over with a warning."""
         for step, path in reversed(self._states()):
-            state = _load_state(path)
+            state = _load_state(path) if until is None or step <= until else None
             if state is not None:
                 return step, state
         return None

@@ -8,11 +8,9 @@ import contextlib
 import copy
 import hashlib
 import itertools
-import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import PIL.Image
 import torch
@@ -24,70 +22,18 @@ from posegan.acceleration import begin_step, compile_networks, fused_adam, place
 from posegan.batches import PairBatch, to_float
 from posegan.checkpoint import CheckpointFolder
 from posegan.config import Params
+from posegan.divergence import divergence_limits, find_divergence
 from posegan.errors import PoseGANError
-from posegan.files import sha256_of
 from posegan.images import image_grid
 from posegan.losses import GeneratorLoss
 from posegan.networks import Discriminator, Generator, GeneratorOutput
-from posegan.pool import Skipped
 from posegan.prefetch import DevicePrefetcher
 from posegan.progress import Clock, RunningMeans
 from posegan.ranks import Ranks
+from posegan.records import LossRecord, Record, SampleRecord, ValidationRecord
 from posegan.samples import GRID_HEADER, comparison_rows, generate, on_device
-from posegan.shards import CACHE, ShardIndex
-from posegan.stream import ListedStream, TrainStream
+from posegan.training_data import TrainingData
 from posegan.updates import Pair, ema_decay, learning_rate, update_discriminator, update_ema, update_generator
-
-SAMPLE_PAIRS = 8  # rows of the sample grids
-# What makes two runs the same run: these sections, the modules that this one rests on, the shards, the torch version.
-_SECTIONS = ("image", "model", "loss", "features", "train")
-_MODULES = (
-    "acceleration", "batches", "checkpoint", "config", "decoding", "device", "draws", "features", "geometry", "images", "losses",
-    "metrics", "networks", "order", "pool", "prefetch", "progress", "ranks", "samples", "shards", "skeleton", "stored", "stores",
-    "stream", "training", "updates", "warp", "weight_files",
-)  # fmt: skip
-
-
-class BatchSource(Protocol):
-    """A stream whose batch i does not depend on what was read before it."""
-
-    def batches(self, start: int) -> Iterator[PairBatch]:
-        """Batches start, start + 1, ..., without end."""
-
-
-class TrainingData(NamedTuple):
-    """What a run reads: an endless stream, and two fixed lists."""
-
-    train: BatchSource
-    validation: list[PairBatch]  # empty: nothing is validated
-    samples: PairBatch  # the pairs of the sample grids
-    skipped: Sequence[Skipped] = ()  # damaged samples, of each of its streams
-
-
-class LossRecord(NamedTuple):
-    """Mean weighted losses since the last record, each named `loss_<term>`, and the speed over that time."""
-
-    step: int
-    values: dict[str, float]
-    images_per_second: float
-    waiting: float  # share of the time in which the loop waited for data
-
-
-class ValidationRecord(NamedTuple):
-    """`val_l1` (0 .. 1) and `val_ssim` of the EMA weights on the fixed validation pairs."""
-
-    step: int
-    values: dict[str, float]
-
-
-class SampleRecord(NamedTuple):
-    """A grid source | target pose | generated | real of the EMA weights at fixed pairs."""
-
-    step: int
-    grid: PIL.Image.Image
-
-
-Record = LossRecord | ValidationRecord | SampleRecord
 
 
 class Best(NamedTuple):
@@ -100,54 +46,6 @@ class Best(NamedTuple):
 
 class StoppedError(PoseGANError):
     """The run was asked to stop and saved its state."""
-
-
-def open_training_data(
-    place: Path | str, params: Params, cache: Path = CACHE, *, rank: int = 0, world_size: int = 1
-) -> tuple[TrainingData, str]:
-    """The shards of a folder or an address as training data, and the hash that stands for all of them.
-
-    Where the split `val` is empty, nothing is validated and the samples show training pairs.
-
-    Args:
-        place: folder of the shard stage, or an address that fsspec knows.
-        params: the parameters.
-        cache: folder for what is fetched from an address.
-        rank, world_size: which part of each training batch this process takes; validation is the same in all.
-    """
-    train, image, index = params.train, params.image, ShardIndex.load(place, cache)
-    pool = (train.pool_identities, train.pairs_per_image)
-    stream = TrainStream(
-        index, "train", image, train.batch_size, train.seed, *pool, rank=rank, world_size=world_size, corrupt=train.corrupt
-    )
-    streams: list[TrainStream | ListedStream] = [stream]
-    validation: list[PairBatch] = []
-    if "val" in index.splits:
-        streams.append(
-            listed := ListedStream(index, "val", image, train.batch_size, train.validation_pairs, train.seed, corrupt=train.corrupt)
-        )
-        validation = [batch for batch in listed if batch.sources]
-    streams.append(
-        shown := ListedStream(index, "val" if validation else "train", image, SAMPLE_PAIRS, SAMPLE_PAIRS, train.seed, corrupt=train.corrupt)
-    )
-    return TrainingData(
-        stream, validation, next(batch for batch in shown if batch.sources), [each.skipped for each in streams]
-    ), index.sha256
-
-
-def fingerprint(params: Params, shards_sha256: str) -> str:
-    """16 hex digits that name a run: equal only if the results of a whole run would be equal.
-
-    The modules' sources count, so that a run after an edited loss never continues, or passes off
-    as its own, what the old loss had trained.
-    """
-    content = {
-        "params": {name: getattr(params, name).model_dump() for name in _SECTIONS},
-        "shards": shards_sha256,
-        "modules": {name: sha256_of(Path(__file__).with_name(f"{name}.py")) for name in _MODULES},
-        "torch": torch.__version__,
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Trainer:
@@ -177,6 +75,7 @@ class Trainer:
             raise PoseGANError(
                 "loss: expected a weight above 0 for adversarial, l1, perceptual or nearest_neighbour; the image would learn nothing"
             )
+        self._limits = divergence_limits(self._untrained())
         rate, betas = params.train.learning_rate, (params.train.betas[0], params.train.betas[1])
         self.generator_optimiser = fused_adam(self.generator, rate, betas)
         self.discriminator_optimiser = fused_adam(self.discriminator, rate, betas)
@@ -202,7 +101,8 @@ class Trainer:
             stop: when set, the state is saved after the iteration in progress and `StoppedError` raised.
 
         Raises:
-            PoseGANError: a loss became NaN or infinite, or the state could not be written.
+            PoseGANError: the run diverged: a loss or a weight became NaN or infinite, or a player far worse than an untrained one;
+                or the state could not be written.
         """
         train, stop = self.params.train, stop or threading.Event()
         if self.step >= train.iterations:
@@ -278,6 +178,7 @@ class Trainer:
         self._check_losses()
         values = self.ranks.mean({f"loss_{name}": value for name, value in self._means.take().items()})
         self.history.append((self.step, values))
+        self._check_divergence()
         return values
 
     def _validate(self) -> ValidationRecord:
@@ -303,18 +204,39 @@ class Trainer:
         state = self._state()
         for name, values in _floats({name: state[name] for name in (*self._parts(), "best")}):
             if not values.isfinite().all():
-                raise self._diverged(self.step, name)
+                raise self._not_finite(self.step, name)
         self.checkpoints.save(self.step, state)
+
+    @torch.no_grad()
+    def _untrained(self) -> dict[str, float]:
+        """The terms of the generator's loss on the sample pairs, before the first step, as they are logged."""
+        batch = on_device(self.data.samples, self.device)
+        output = self.ema(to_float(batch.source_images), batch.source_keypoints, batch.target_keypoints)
+        terms = self.losses(output, to_float(batch.target_images), output.image.new_zeros(()))
+        return {f"loss_{name}": term.item() for name, term in terms.items()}
 
     def _check_losses(self) -> None:
         bad = self._means.first_bad()
         if bad is not None:
-            raise self._diverged(*bad)
+            raise self._not_finite(*bad)
 
-    def _diverged(self, step: int, name: str) -> PoseGANError:
-        latest = self.checkpoints.latest()
-        good = f"the last good state is of step {latest[0]}, in {self.checkpoints.folder}" if latest else "no state was saved yet"
-        return PoseGANError(f"train: {name} is not finite at step {step}; lower train.learning_rate or set precision to float32 ({good})")
+    def _check_divergence(self) -> None:
+        losses = (values for _, values in reversed(self.history) if values.keys() & self._limits.keys())
+        found = find_divergence(losses, self.params.train.log_every, self._limits)
+        if found is not None:
+            raise self._diverged(
+                f"at step {self.step} {found.name} is {found.value:.4g}, the mean of the last {found.steps} steps, and more than "
+                f"{found.limit:.4g}: far worse than an untrained network",
+                self.step - found.steps,
+            )
+
+    def _not_finite(self, step: int, name: str) -> PoseGANError:
+        return self._diverged(f"{name} is not finite at step {step}", step)
+
+    def _diverged(self, what: str, good_until: int) -> PoseGANError:
+        latest = self.checkpoints.latest(good_until)
+        good = f"the last good state is of step {latest[0]}, in {self.checkpoints.folder}" if latest else "no state was saved before"
+        return PoseGANError(f"train: the run has diverged: {what}; lower train.learning_rate or set train.precision to float32 ({good})")
 
     def _parts(self) -> dict[str, nn.Module | Optimizer]:
         return {

@@ -19,7 +19,8 @@ from posegan.checkpoint import CheckpointFolder
 from posegan.data import PairBatch
 from posegan.errors import PoseGANError
 from posegan.ranks import Ranks, joined
-from posegan.training import Trainer, TrainingData
+from posegan.training import Trainer
+from posegan.training_data import TrainingData
 
 BATCH = 4
 # Sums are in another order. Measured over 6 steps: 2e-7 of a loss with parts alone, 4e-7 with offsets too at a small rate. At the

@@ -1,21 +1,23 @@
 """One training iteration: ours against a plain formulation of how earlier code schedules and computes it.
 
-    python benchmarks/step.py --width 64 --batch 4 --batch 16 [--recipe full] [--variant ours] [--variant bfloat16] [--device cuda]
+    python benchmarks/step.py --width 64 --batch 4 --batch 16 --batch 64 [--recipe full] [--variant plain] [--variant ours] [--device cuda]
 
 All train the same networks (deformation by parts) with the same losses on the same batch, in turns in one process under
-the same allocator, so that the ratios mean something on a busy machine; peak memory is taken in a process of its own for
-each. The plain step runs the generator anew for each update, lets the discriminator's gradient flow on into the
-generator, warps the whole map once a part, stacks n x n shifted copies for the nearest-neighbour loss, computes the losses
-sample by sample, and is always in float32 with PyTorch's default optimiser.
+the same allocator, so that the ratios mean something on a busy machine. Each batch size has a process of its own, gone
+before the next one's; before it holds anything, each contestant trains alone in another, where its peak memory is taken
+and its work counted. The plain step runs the generator anew for each update, lets the discriminator's gradient flow on
+into the generator, warps the whole map once a part, stacks n x n shifted copies for the nearest-neighbour loss, computes
+the losses sample by sample, and is always in float32 with PyTorch's default optimiser.
 """
 
+import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -164,36 +166,41 @@ def plain_step(players: Players, pair: Pair) -> Tensor:
     return loss.detach()
 
 
-def timed(step: Callable[[], Tensor], device: torch.device) -> tuple[float, float]:
-    """Seconds of one step, with what it left running on the device, and the loss."""
+def timed(step: Callable[[], Tensor], device: torch.device) -> float:
+    """Seconds of one step, with what it left running on the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = time.perf_counter()
-    value = step().item()  # waits for the device
+    step().item()  # waits for the device
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - start, value
+    return time.perf_counter() - start
 
 
-def peak_megabytes(name: str, params: Params, batch: int, device: torch.device) -> float:
-    """Of two steps in this process, networks and optimisers included, imports not. (On a CPU: Linux only.)"""
+class Alone(NamedTuple):
+    """What a contestant needs, measured where there is no other."""
+
+    megabytes: float  # at the peak of two steps: networks and optimisers included, imports not
+    gigaflops: float  # of one step, a multiplication and an addition counted as two; convolutions and matrix products only; 0: compiled
+
+
+def measure_alone(name: str, params: Params, batch: int, device: torch.device) -> Alone:
+    """Let one contestant train in this process, which holds nothing else. (Memory on a CPU: Linux only.)"""
     before = _resident_peak() if device.type == "cpu" else 0.0
     players, pair = Players(params, VARIANTS[name], device), make_pair(batch, device)
     for _ in range(2):
         players.step(pair)
-    return _resident_peak() - before if device.type == "cpu" else torch.cuda.max_memory_allocated(device) / 1e6
+    megabytes = _resident_peak() - before if device.type == "cpu" else torch.cuda.max_memory_allocated(device) / 1e6
+    if players.variant.compile != "none":
+        return Alone(megabytes, 0.0)
+    with FlopCounterMode(display=False) as counter:
+        players.step(pair)
+    return Alone(megabytes, counter.get_total_flops() / 1e9)
 
 
 def _resident_peak() -> float:
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    return float(status.split("VmHWM:")[1].split()[0]) / 1e3
-
-
-def gigaflops(players: Players, pair: Pair) -> float:
-    """Of one step, a multiplication and an addition counted as two; convolutions and matrix products only."""
-    with FlopCounterMode(display=False) as counter:
-        players.step(pair)
-    return counter.get_total_flops() / 1e9
+    return float(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 def where_time_goes(players: Players, pair: Pair, device: torch.device) -> str:
@@ -232,10 +239,11 @@ def processor(device: torch.device) -> str:
     "--peak", default=0.0, help="TFLOP/s that the hardware can do (H100 SXM in bfloat16, dense: 989), to print the share reached."
 )
 @click.option("--profile", "profiled", is_flag=True, help="Print the operators in which the last variant spends its time.")
-@click.option("--memory-of", type=click.Choice([*VARIANTS]), hidden=True)
+@click.option("--at", type=int, hidden=True, help="Of the batch sizes this one, in this process.")
+@click.option("--alone", type=click.Choice([*VARIANTS]), hidden=True, help="Of that, this contestant's memory and work.")
 def main(
     path: Path, recipe: str, width: int, batches: tuple[int, ...], names: tuple[str, ...], device_name: str, repeats: int, warmup: int,
-    peak: float, profiled: bool, memory_of: str | None,
+    peak: float, profiled: bool, at: int | None, alone: str | None,
 ) -> None:  # fmt: skip
     """Time all contestants in turns; print medians, ratios to the first, images/s, memory and work done a second."""
     keep_freed_memory()
@@ -245,36 +253,57 @@ def main(
     model = {"deformation": "parts", "combine": "max", "stacked_steps": 1, "generator_channels": width, "discriminator_channels": width}
     losses = params.loss.model_copy(update=params.recipes[recipe].loss.model_dump())
     params = params.model_copy(update={"model": params.model.model_copy(update=model), "loss": losses})
-    if memory_of:
-        click.echo(peak_megabytes(memory_of, params, batches[0], device))
-        return
-    click.echo(f"{processor(device)}, PyTorch {torch.__version__}; recipe {recipe}, width {width}, medians of {repeats}")
-    for batch in batches:
-        pair, contest = make_pair(batch, device), {name: Players(params, VARIANTS[name], device) for name in names}
-        work = {name: gigaflops(players, pair) for name, players in contest.items() if players.variant.compile == "none"}
-        contest = {name: Players(params, VARIANTS[name], device) for name in names}  # new, since counting has trained them
-        first = {name: players.step(pair).item() for name, players in contest.items()}
-        for _ in range(warmup - 1):
-            for players in contest.values():
-                players.step(pair)
-        seconds: dict[str, list[float]] = {name: [] for name in names}
-        for _ in range(repeats):
-            for name, players in contest.items():
-                seconds[name].append(timed(partial(players.step, pair), device)[0])
-        medians = {name: statistics.median(times) for name, times in seconds.items()}
-        click.echo(f"batch {batch}:    ms a step  images/s  times {names[0]}    MB at peak  GFLOP a pair  TFLOP/s  loss at first")
-        for name, median in medians.items():
-            command = [sys.executable, __file__, "--params", str(path), "--recipe", recipe, "--width", str(width), "--batch", str(batch)]
-            command += ["--device", device_name, "--memory-of", name]
-            memory = float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
-            done = work.get(name, min(work.values(), default=0.0))
-            rate = done / median / 1e3
-            share = f" ({rate / peak:.0%} of {peak:g})" if peak else ""
-            ratio = medians[names[0]] / median
-            columns = f"{1e3 * median:9.1f} {batch / median:9.1f} {ratio:8.2f} {memory:12.0f} {done / batch:13.1f}"
-            click.echo(f"{name:>22} {columns} {rate:8.2f}{share} {first[name]:.5f}")
+    if at is None:
+        click.echo(f"{processor(device)}, PyTorch {torch.__version__}; recipe {recipe}, width {width}, medians of {repeats}")
+        for batch in batches:
+            again("--at", batch)
+    elif alone:
+        click.echo(json.dumps(measure_alone(alone, params, at, device)))
+    else:
+        needs = {name: Alone(*json.loads(again("--at", at, "--alone", name, shown=False).splitlines()[-1])) for name in names}
+        contest, pair = {name: Players(params, VARIANTS[name], device) for name in names}, make_pair(at, device)
+        losses = {name: players.step(pair).item() for name, players in contest.items()}
+        medians = take_turns(contest, pair, device, repeats, max(warmup - 1, 0))
+        report(at, needs, medians, losses, peak)
+        fixed = fixed_megabytes(contest[names[0]])
+        click.echo(f"Any schedule holds {fixed:.0f} MB beside activations: both networks' weights, gradients and Adam's two moments.")
         if profiled:
             click.echo(where_time_goes(contest[names[-1]], pair, device))
+
+
+def again(*arguments: object, shown: bool = True) -> str:
+    """Run this command once more with further arguments; its output, unless it is `shown` on the terminal."""
+    command = [sys.executable, *sys.argv, *map(str, arguments)]
+    return subprocess.run(command, check=True, stdout=None if shown else subprocess.PIPE, text=True).stdout or ""
+
+
+def take_turns(contest: Mapping[str, Players], pair: Pair, device: torch.device, repeats: int, warmup: int) -> dict[str, float]:
+    """The median seconds of each contestant's step, after `warmup` steps each."""
+    seconds: dict[str, list[float]] = {name: [] for name in contest}
+    for _ in range(warmup + repeats):
+        for name, players in contest.items():
+            seconds[name].append(timed(partial(players.step, pair), device))
+    return {name: statistics.median(times[warmup:]) for name, times in seconds.items()}
+
+
+def fixed_megabytes(players: Players) -> float:
+    """The weights of both networks four times over: themselves, their gradients, Adam's two moments."""
+    weights = (weight for network in (players.generator, players.discriminator) for weight in network.parameters())
+    return 4 * sum(weight.numel() * weight.element_size() for weight in weights) / 1e6
+
+
+def report(batch: int, needs: Mapping[str, Alone], medians: Mapping[str, float], losses: Mapping[str, float], peak: float) -> None:
+    """Print a row a contestant; ratios are the first one's number over this one's."""
+    first, *_ = medians
+    known = [alone.gigaflops for alone in needs.values() if alone.gigaflops]
+    click.echo(f"batch {batch}:    ms a step  images/s  {first} / it  MB at peak  {first} / it  GFLOP a pair  TFLOP/s  loss at first")
+    for name, median in medians.items():
+        work = needs[name].gigaflops or min(known, default=0.0)
+        rate = work / median / 1e3
+        share = f" ({rate / peak:.0%} of {peak:g})" if peak else ""
+        time_columns = f"{1e3 * median:9.1f} {batch / median:9.1f} {medians[first] / median:11.2f}"
+        memory_columns = f"{needs[name].megabytes:11.0f} {needs[first].megabytes / needs[name].megabytes:11.2f}"
+        click.echo(f"{name:>22} {time_columns} {memory_columns} {work / batch:13.1f} {rate:8.2f}{share} {losses[name]:.5f}")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ USES = {
     "augment": "Draw the train images in other poses, as a Market-1501 folder for re-identification.",
 }
 EXPERIMENTS = {
-    "ablation": "Train every recipe with the same budget and compare them in a table.",
+    "ablation": "Train every recipe with the same budget and compare them in a table and a picture.",
 }
 SECTIONS = {
     "Stages, in order": STAGES,

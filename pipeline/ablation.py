@@ -1,28 +1,28 @@
-"""The recipes against each other: one budget, the same drawn people, several seeds, one table.
+"""The recipes against each other: one budget, the same drawn people, several seeds, one table and one picture.
 
 `python -m pipeline ablation` runs one DVC experiment a recipe and seed, beside the workspace, and writes the means
-of their metrics as a Markdown table. An experiment that is there already is not run again, so a stopped ablation
-goes on where it was.
+of their metrics as a Markdown table, and what each recipe drew for the same pairs as a picture. An experiment that is
+there already is not run again, so a stopped ablation goes on where it was.
 """
 
-import json
 import os
-import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 import yaml
 
+from pipeline.ablation_grid import draw_grid
+from pipeline.ablation_table import FACTS, budget, markdown, row_title, summarise
+from pipeline.experiments import Experiment, read_experiment, read_pictures, reader, value_of
 from posegan.config import load_params
 from posegan.errors import PoseGANError
-from posegan.files import write_atomically
+from posegan.files import atomic_path, write_atomically
 
-COLUMNS = {"ssim": "SSIM ↑", "mask_ssim": "mask-SSIM ↑", "l1": "L1 ↓", "pck": "PCK ↑", "ds": "DS ↑"}
-Summary = Mapping[str, tuple[float, float]]  # metric -> mean, half the range
+PEOPLE_SHOWN = 6
 # `dvc exp run` commits: where git knows nobody, it is nobody who does.
 _IDENTITY = {
     f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "posegan"), ("EMAIL", "posegan@localhost"))
@@ -42,13 +42,6 @@ class Run(NamedTuple):
         return [f"recipe={self.recipe}", f"train.seed={self.seed}"]
 
 
-class Experiment(NamedTuple):
-    """What DVC knows of an experiment."""
-
-    metrics: Mapping[str, float]  # metrics.json
-    params: Mapping[str, Any]  # params.yaml, nested
-
-
 @click.command()
 @click.option("--recipes", default="", help="Which of params.yaml's recipes, as a,b,c.  [default: all]")
 @click.option("--seeds", type=click.IntRange(min=1), default=2, show_default=True, help="Trainings a recipe, with train.seed 0, 1, ...")
@@ -61,8 +54,14 @@ class Experiment(NamedTuple):
 )
 @click.option("--name", default="ablation", show_default=True, help="Beginning of the experiments' names; a new budget wants a new one.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("reports/ablation.md"), show_default=True, help="Table to write.")
-def ablation(recipes: str, seeds: int, identities: int, iterations: int, changes: tuple[str, ...], name: str, out: Path) -> None:
-    """Train every recipe with the same budget on a larger drawn set, and compare them in a table."""
+@click.option("--grid", type=click.Path(path_type=Path), default=Path("reports/ablation.png"), show_default=True, help="Picture to write.")
+def ablation(
+    recipes: str, seeds: int, identities: int, iterations: int, changes: tuple[str, ...], name: str, out: Path, grid: Path
+) -> None:
+    """Train every recipe with the same budget on a larger drawn set, and compare them in a table and a picture.
+
+    The picture shows what each recipe's first seed drew for the first judged pair of each of the first six people.
+    """
     known = list(load_params(Path("params.yaml")).recipes)
     runs = plan(recipes.split(",") if recipes else known, known, seeds, name)
     shared = [
@@ -78,14 +77,31 @@ def ablation(recipes: str, seeds: int, identities: int, iterations: int, changes
         if run.name not in present:
             settings = [part for change in (*shared, *run.overrides) for part in ("-S", change)]
             _dvc("exp", "run", "--temp", "--name", run.name, *settings, shown=True)
-    experiments = read_experiments(json.loads(_dvc("exp", "show", "--json", "--all-commits")))
-    for run in runs:
-        check_budget(run.name, experiments[run.name], [*shared, *run.overrides])
-    table = markdown(summarise(runs, [experiments[run.name].metrics for run in runs]), shared)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, table.encode())
+    write_comparison(runs, shared, out, grid)
+
+
+def write_comparison(runs: Sequence[Run], shared: Sequence[str], out: Path, grid: Path) -> None:
+    """Write the table and the picture of runs that are there, all seeds in the one and the first in the other.
+
+    Raises:
+        PoseGANError: a run has another budget or judged other pairs, or its results are not in DVC's cache.
+    """
+    readers = [reader(run.name) for run in runs]
+    experiments = [read_experiment(read) for read in readers]
+    facts = [f"{key}={value_of(experiments[0].params, key)}" for key in FACTS]
+    for run, experiment in zip(runs, experiments, strict=True):
+        check_budget(run.name, experiment, [*shared, *run.overrides, *facts])
+        check_pairs(run.name, experiment, experiments[0])
+    titles = [row_title(run.recipe, experiment) for run, experiment in zip(runs, experiments, strict=True)]
+    first = [number for number, run in enumerate(runs) if run.seed == 0]
+    below = budget(len(first), len(runs) // len(first), experiments, shared)
+    table = markdown(summarise(titles, [experiment.metrics for experiment in experiments]), below)
+    write_atomically(out, table)
     click.echo(table)
-    click.echo(f"ablation: wrote {out}")
+    albums = [read_pictures(readers[number]) for number in first]
+    with atomic_path(grid) as temporary:
+        draw_grid([titles[number] for number in first], albums, experiments[0].pairs, PEOPLE_SHOWN).save(temporary, "PNG")
+    click.echo(f"ablation: wrote {out} and {grid}")
 
 
 def plan(recipes: Sequence[str], known: Sequence[str], seeds: int, name: str) -> list[Run]:
@@ -100,56 +116,6 @@ def plan(recipes: Sequence[str], known: Sequence[str], seeds: int, name: str) ->
     return [Run(recipe, seed, f"{name}-{recipe}-{seed}") for seed in range(seeds) for recipe in recipes]
 
 
-def summarise(runs: Sequence[Run], metrics: Sequence[Mapping[str, float]]) -> dict[str, Summary]:
-    """Mean and half the range over the seeds, by recipe; floor and ceiling are the last.
-
-    Args:
-        runs: as from `plan`.
-        metrics: metrics.json of each run; a metric that one run of a recipe lacks, the recipe lacks.
-    """
-    by_recipe: dict[str, list[Mapping[str, float]]] = {}
-    for run, values in zip(runs, metrics, strict=True):
-        by_recipe.setdefault(run.recipe, []).append(values)
-    table = {recipe: _summary(found, "") for recipe, found in by_recipe.items()}
-    return {**table, "copy the source": _summary(metrics, "copy_"), "the real target": _summary(metrics, "real_")}
-
-
-def _summary(found: Sequence[Mapping[str, float]], prefix: str) -> Summary:
-    summary = {}
-    for metric in COLUMNS:
-        values = [each.get(prefix + metric) for each in found]
-        present = [value for value in values if value is not None]
-        if len(present) == len(values):
-            summary[metric] = (statistics.fmean(present), (max(present) - min(present)) / 2)
-    return summary
-
-
-def markdown(table: Mapping[str, Summary], shared: Sequence[str]) -> str:
-    """The means as a Markdown table, `mean ± half the range`, with what all runs share below it."""
-    metrics = [metric for metric in COLUMNS if any(metric in summary for summary in table.values())]
-    lines = ["| | " + " | ".join(COLUMNS[metric] for metric in metrics) + " |", "|---" * (len(metrics) + 1) + "|"]
-    lines += [f"| {title} | " + " | ".join(_cell(summary.get(metric)) for metric in metrics) + " |" for title, summary in table.items()]
-    return "\n".join([*lines, "", "All runs: " + ", ".join(f"`{change}`" for change in shared) + ".", ""])
-
-
-def _cell(number: tuple[float, float] | None) -> str:
-    if number is None:
-        return "-"
-    mean, spread = number
-    return f"{mean:.3f}" + (f" ± {spread:.3f}" if spread >= 0.0005 else "")
-
-
-def read_experiments(listing: Any) -> dict[str, Experiment]:
-    """Every experiment by its name, out of what `dvc exp show --json` prints."""
-    found: dict[str, Experiment] = {}
-    for baseline in listing:
-        for each in baseline["experiments"] or []:
-            data = each["revs"][0]["data"]
-            files = {**(data["metrics"] or {}), **(data["params"] or {})}
-            found[each["name"]] = Experiment(*(files.get(file, {}).get("data") or {} for file in ("metrics.json", "params.yaml")))
-    return found
-
-
 def check_budget(name: str, experiment: Experiment, changes: Sequence[str]) -> None:
     """Make sure that an experiment ran with `changes`, each KEY=VALUE.
 
@@ -157,11 +123,22 @@ def check_budget(name: str, experiment: Experiment, changes: Sequence[str]) -> N
         PoseGANError: it ran with other values, as one of an earlier ablation may have.
     """
     for key, _, text in (change.partition("=") for change in changes):
-        value: Any = experiment.params
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
+        value = value_of(experiment.params, key)
         if value != yaml.safe_load(text):
             raise PoseGANError(f"experiment {name} ran with {key}={value}, not {text}; take another --name, or `dvc exp remove {name}`")
+
+
+def check_pairs(name: str, experiment: Experiment, first: Experiment) -> None:
+    """Make sure that an experiment judged the pairs of the first one, in their order.
+
+    Raises:
+        PoseGANError: it judged others.
+    """
+    if not experiment.pairs.equals(first.pairs):
+        raise PoseGANError(
+            f"experiment {name} judged other pairs than the first ({len(experiment.pairs):,} and {len(first.pairs):,}); "
+            f"take another --name, or `dvc exp remove {name}`"
+        )
 
 
 def _dvc(*arguments: str, shown: bool = False) -> str:

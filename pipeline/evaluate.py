@@ -24,7 +24,7 @@ from pipeline.judge import Judge
 from pipeline.metric_networks import Networks, open_networks
 from pipeline.pose_weights import with_local_weights
 from pipeline.report import Evaluation, write_report
-from pipeline.scores import METRICS, flat_metrics, summarise
+from pipeline.scores import flat_metrics, summarise
 from pipeline.stopwatch import Stopwatch
 from posegan.batches import PairBatch
 from posegan.checkpoint import GeneratorCard, load_generator, read_generator_card
@@ -202,12 +202,12 @@ def judge(params: Params, subject: Subject, detector: Detector, places: Places) 
 def summary_table(evaluation: Evaluation) -> str:
     """The numbers as text: a row a metric, the 95 % interval of the generated images behind their number."""
     scores = evaluation.scores
-    lines = [f"{'':22}{'generated':>12}{'95 % interval':>22}{'copied':>12}{'real':>12}"]
-    for name in METRICS:
+    lines = [f"{'':26}{'generated':>11}{'95 % interval':>21}{'copied':>11}{'real':>11}"]
+    for name in scores.values["generated"]:
         own, copied, real = (_cell(scores.values[method][name]) for method in scores.values)
         low, high = scores.intervals["generated"].get(name, (math.nan, math.nan))
         interval = f"{_cell(low)} .. {_cell(high)}" if math.isfinite(low) else ""
-        lines.append(f"{name:22}{own:>12}{interval:>22}{copied:>12}{real:>12}")
+        lines.append(f"{name:26}{own:>11}{interval:>21}{copied:>11}{real:>11}")
     return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in scores.reasons.items())])
 
 

@@ -33,7 +33,6 @@ from posegan.skeleton import JOINT_COUNT
 Floats = npt.NDArray[np.float32]
 Columns = dict[str, npt.NDArray[np.generic]]
 _SAME = {"ssim": 1.0, "ssim_paper": 1.0, "mask_ssim": 1.0, "mask_ssim_paper": 1.0, "l1": 0.0, "l1_paper": 0.0, "psnr": np.inf}
-_SAME_SEEN = {"lpips": 0.0, "mask_lpips": 0.0, "lpips_vgg": 0.0}
 _DIGITS = 6  # of scores in the table: the last bits depend on which images a network saw together
 
 
@@ -108,9 +107,15 @@ class Judge:
 
     def _similarity(self, images: Tensor, targets: Tensor, masks: Tensor, same: bool) -> Columns:
         networks, count = self._networks, len(images)
-        seen = {"lpips": networks.alexnet, "mask_lpips": networks.alexnet, "lpips_vgg": networks.vgg16}
+        seen = {
+            "lpips": networks.alexnet,
+            "mask_lpips": networks.alexnet,
+            "lpips_random_filters": networks.random_filters,
+            "mask_lpips_random_filters": networks.random_filters,
+            "lpips_vgg": networks.vgg16,
+        }
         if same:  # an image against itself
-            known = _SAME | {name: value for name, value in _SAME_SEEN.items() if seen[name]}
+            known = _SAME | {name: 0.0 for name, network in seen.items() if network}
             return {name: np.full(count, value) for name, value in known.items()}
         hidden, hidden_targets = masked(images, masks), masked(targets, masks)
         with self.watch.part("SSIM, L1, PSNR", 2 * count):
@@ -125,9 +130,10 @@ class Judge:
                 "l1_paper": 2 * apart,  # of images in -1 .. 1
                 "psnr": metrics.psnr(images, targets),
             }
-        if networks.alexnet:
-            with self.watch.part("LPIPS", 2 * count):
-                scores |= {"lpips": networks.alexnet(images, targets), "mask_lpips": networks.alexnet(hidden, hidden_targets)}
+        for name, part in (("lpips", "LPIPS"), ("lpips_random_filters", "LPIPS' stand-in")):
+            if network := seen[name]:
+                with self.watch.part(part, 2 * count):
+                    scores |= {name: network(images, targets), f"mask_{name}": network(hidden, hidden_targets)}
         if networks.vgg16:
             with self.watch.part("LPIPS, VGG", count):
                 scores["lpips_vgg"] = networks.vgg16(images, targets)

@@ -11,7 +11,7 @@ from posegan.config import EvaluateConfig
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.inception import INCEPTION, InceptionNetwork
-from posegan.perceptual import ALEXNET, VGG16, PerceptualDistance
+from posegan.perceptual import ALEXNET, VGG16, PerceptualDistance, RandomFilterDistance
 from posegan.reid import REID, ReIdNetwork
 from posegan.weight_files import OfficialFile, Weights, WeightsAbsentError, find_weights
 
@@ -35,7 +35,8 @@ class Networks(NamedTuple):
     alexnet: PerceptualDistance | None
     vgg16: PerceptualDistance | None
     reid: ReIdNetwork | None
-    descriptions: dict[str, str]  # network -> its file
+    random_filters: RandomFilterDistance | None  # stands in for `alexnet` where that is None, and only there
+    descriptions: dict[str, str]  # network -> its file, or what stands in for it
     sha256s: dict[str, str]  # network -> its file's
     reasons: dict[str, str]  # metric -> why it has no number
 
@@ -59,12 +60,15 @@ def open_networks(config: EvaluateConfig, folder: Path, downloads: Path, device:
             found[name] = _obtain(name, file, config, folder, downloads)
         except WeightsAbsentError as error:
             reasons |= dict.fromkeys(METRICS_OF[name], str(error))
+    random_filters = None if "alexnet" in found else RandomFilterDistance(device)
+    stand_in = {"alexnet": random_filters.description} if random_filters else {}
     return Networks(
         inception=InceptionNetwork(found["inception"], device) if "inception" in found else None,
         alexnet=PerceptualDistance("alex", found["alexnet"], device) if "alexnet" in found else None,
         vgg16=PerceptualDistance("vgg", found["vgg16"], device) if "vgg16" in found else None,
         reid=ReIdNetwork(found["reid"], device) if "reid" in found else None,
-        descriptions={name: weights.description for name, weights in found.items()},
+        random_filters=random_filters,
+        descriptions={name: weights.description for name, weights in found.items()} | stand_in,
         sha256s={name: weights.sha256 for name, weights in found.items()},
         reasons=reasons,
     )

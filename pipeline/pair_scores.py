@@ -19,6 +19,8 @@ METRICS = (
     ("psnr", "PSNR (dB)", 2, "higher"),
     ("lpips", "LPIPS (AlexNet)", 3, "lower"),
     ("mask_lpips", "mask-LPIPS", 3, "lower"),
+    ("lpips_random_filters", "LPIPS' stand-in, random filters", 3, "lower"),
+    ("mask_lpips_random_filters", "mask-LPIPS' stand-in, random filters", 3, "lower"),
     ("lpips_vgg", "LPIPS (VGG-16)", 3, "lower"),
     ("fid", "FID", 2, "lower"),
     ("kid", "KID", 4, "lower"),

@@ -24,7 +24,7 @@ from pipeline.page import Chart, Section, render_page, shown
 from pipeline.pair_gallery import STRIP, galleries, strip_maker
 from pipeline.pair_rules import Ints
 from pipeline.pair_scores import METHODS, METRICS, READINGS, pair_scores
-from pipeline.scores import Summary
+from pipeline.scores import STAND_INS, Summary
 from pipeline.slices import Column, pose_change, slice_table, steps, turns
 from posegan.checkpoint import GeneratorCard
 from posegan.config import Params
@@ -78,6 +78,7 @@ def render(evaluation: Evaluation, curves: list[Chart]) -> str:
             for name, heading, places, better in METRICS
             if not all(math.isnan(evaluation.summary[method].get(name, math.nan)) for method in METHODS)
         ],
+        "stands_in": any(name in evaluation.summary["generated"] for name in STAND_INS),
         "reasons": _grouped(evaluation.scores.reasons),
         "sections": [*pair_sections(evaluation), training_section(curves)],
         "facts": facts(evaluation),

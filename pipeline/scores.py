@@ -15,15 +15,19 @@ from pipeline.bootstrap import bootstrap_intervals, ratios
 
 METHODS = ("generated", "copy_source", "real_target")
 PREFIXES = {"generated": "", "copy_source": "copy_", "real_target": "real_"}
+# Measured only where AlexNet's weights are absent. Elsewhere nothing is missing, and their names are left out instead of null.
+STAND_INS = ("lpips_random_filters", "mask_lpips_random_filters")
 MEANS = (
-    "ssim", "ssim_paper", "mask_ssim", "mask_ssim_paper", "psnr", "l1", "l1_paper", "lpips", "mask_lpips", "lpips_vgg",
+    "ssim", "ssim_paper", "mask_ssim", "mask_ssim_paper", "psnr", "l1", "l1_paper", "lpips", "mask_lpips", *STAND_INS, "lpips_vgg",
     "ds", "found", "identity_similarity", "identity_consistency",
 )  # fmt: skip
 # Shares of joints, over all joints of all pairs: the columns of what is counted.
 POOLED = {"pck": ("joints_hit", "joints"), "pckh": ("pckh_hit", "pckh_joints"), "pckh_paper": ("pckh_paper_hit", "pckh_joints")}
 SETS = ("fid", "kid", "is", "is_paper", "mask_is", "mask_is_paper")
 METRICS = (*MEANS, *POOLED, *SETS)
-_PIXELS = ("ssim", "ssim_paper", "mask_ssim", "mask_ssim_paper", "psnr", "l1", "l1_paper", "lpips", "mask_lpips", "lpips_vgg")
+_PIXELS = (
+    "ssim", "ssim_paper", "mask_ssim", "mask_ssim_paper", "psnr", "l1", "l1_paper", "lpips", "mask_lpips", *STAND_INS, "lpips_vgg",
+)  # fmt: skip
 # What an image scores against itself is known beforehand: nothing to record.
 _TRIVIAL = {
     *(("real_target", name) for name in (*_PIXELS, "fid", "kid")),
@@ -37,7 +41,7 @@ Numbers = dict[str, dict[str, float]]  # method -> metric -> value, NaN where th
 class Summary(NamedTuple):
     """The numbers of an evaluation."""
 
-    values: Numbers
+    values: Numbers  # of every name in METRICS, but of STAND_INS only those that were measured
     intervals: dict[str, dict[str, tuple[float, float]]]  # method -> metric -> 95 % interval
     reasons: dict[str, str]  # metric, by its flat name -> why it has no number, or not of all pairs
 
@@ -58,11 +62,12 @@ def summarise(
     intervals: dict[str, dict[str, tuple[float, float]]] = {}
     notes = dict(reasons)
     people = table["identity"].to_numpy(np.int64)
+    names = [name for name in METRICS if name not in STAND_INS or _measured(table, "generated", name)]
     for method in METHODS:
         fractions = {name: _fraction(table, method, name) for name in (*MEANS, *POOLED) if _measured(table, method, name)}
         numerators, denominators = (np.stack(part, axis=1) for part in zip(*fractions.values(), strict=True))
         means = dict(zip(fractions, ratios(numerators, denominators).tolist(), strict=True))
-        values[method] = {name: means.get(name, sets.get(method, {}).get(name, math.nan)) for name in METRICS}
+        values[method] = {name: means.get(name, sets.get(method, {}).get(name, math.nan)) for name in names}
         found = bootstrap_intervals(numerators, denominators, people, resamples, seed)
         intervals[method] = {name: (low, high) for name, (low, high) in zip(fractions, found.tolist(), strict=True)}
         notes |= {
@@ -75,13 +80,12 @@ def flat_metrics(summary: Summary, pairs: int) -> dict[str, object]:
     """What metrics.json holds: flat numbers for DVC, then lists, which DVC passes over.
 
     `ssim` is the generator's, `copy_ssim` the floor's, `real_ds` the ceiling's; what an image scores against itself is left out.
-    A generator's metric without a number is null. `pairs` is how many were judged, `intervals` has the 95 % intervals, `reasons`
-    says why a number is missing.
+    A generator's metric without a number is null; a stand-in that was not needed is left out. `pairs` is how many were judged,
+    `intervals` has the 95 % intervals, `reasons` says why a number is missing.
     """
     numbers: dict[str, object] = {}
     for method, prefix in PREFIXES.items():
-        for name in METRICS:
-            value = summary.values[method][name]
+        for name, value in summary.values[method].items():
             if (method, name) not in _TRIVIAL and (math.isfinite(value) or not prefix):
                 numbers[prefix + name] = _rounded(value)
     intervals = {

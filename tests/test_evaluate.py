@@ -17,8 +17,8 @@ from tiny_run import HEIGHT, WIDTH, random_batch, tiny_params
 
 from pipeline.evaluate import Places, foreign_images, judge, open_stream, own_images, summary_table
 from pipeline.evaluate import evaluate as command
-from pipeline.report import Evaluation
-from pipeline.scores import METRICS, flat_metrics
+from pipeline.report import Evaluation, facts
+from pipeline.scores import METRICS, STAND_INS, flat_metrics
 from posegan.checkpoint import save_generator
 from posegan.config import Params
 from posegan.errors import PoseGANError
@@ -106,12 +106,22 @@ def test_without_weights_there_is_no_number_and_a_reason(evaluation: Evaluation)
         assert any(reason.startswith(f"{name}: no weights of") for reason in numbers["reasons"])
     assert numbers["pairs"] == 5
     assert set(METRICS) <= set(numbers)
-    assert not any(name.startswith("copy_lpips") for name in numbers)
+    assert not {"copy_lpips", "copy_mask_lpips", "copy_lpips_vgg"} & set(numbers)
     low, high = numbers["intervals"]["ssim"]
     assert low <= numbers["ssim"] <= high
     text = summary_table(evaluation)
     assert f"{numbers['ssim']:.4f}" in text
     assert "fid: no weights of Inception" in text
+
+
+def test_random_filters_are_named_in_all_that_they_touched(evaluation: Evaluation) -> None:
+    numbers = flat_metrics(evaluation.scores, 5)
+    for name in STAND_INS:
+        assert 0 < numbers[name] < 10  # type: ignore[operator]
+        assert numbers[f"copy_{name}"] == pytest.approx(evaluation.table[f"copy_source_{name}"].mean(), abs=1e-6)
+        assert (evaluation.table[f"real_target_{name}"] == 0).all()
+        assert f"{name} " in summary_table(evaluation)
+    assert ("Weights: alexnet", "AlexNet, random filters (seed 0)") in facts(evaluation)
 
 
 def test_with_weights_every_metric_has_a_number(prepared: Prepared, model: Path, tmp_path: Path) -> None:
@@ -121,7 +131,9 @@ def test_with_weights_every_metric_has_a_number(prepared: Prepared, model: Path,
     params = tiny_params(evaluate={"weights": chosen, "pairs": 10, "batch_size": 10})
     first = evaluated(params, prepared, model, tmp_path)
     numbers = flat_metrics(first.scores, 10)
-    assert [name for name in METRICS if numbers[name] is None] == []
+    assert [name for name in METRICS if name not in STAND_INS and numbers[name] is None] == []
+    assert not any("random_filters" in name for name in (*numbers, *first.table, *first.summary["generated"]))
+    assert "random" not in summary_table(first)
     assert numbers["reasons"] == []
     assert numbers["identity_similarity"] <= 1  # type: ignore[operator]
     assert numbers["is"] >= 1  # type: ignore[operator]

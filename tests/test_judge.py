@@ -9,10 +9,12 @@ from tiny_run import HEIGHT, WIDTH, random_batch, tiny_params
 
 from pipeline.judge import Judge
 from pipeline.metric_networks import Networks
-from pipeline.scores import summarise
+from pipeline.scores import METHODS, summarise
 from posegan.estimator import PersonPose
+from posegan.perceptual import RandomFilterDistance
+from posegan.pose_masks import masked, pose_masks
 
-NO_NETWORKS = Networks(None, None, None, None, {}, {}, {})
+NO_NETWORKS = Networks(None, None, None, None, None, {}, {}, {})
 
 
 class ScriptedDetector:
@@ -59,3 +61,22 @@ def test_a_real_image_of_many_pairs_is_looked_at_once() -> None:
     assert detector.seen == 3 * 2 + 4
     assert len(judge.table()) == 6
     assert "detector" in str(judge.watch)
+
+
+def test_lpips_has_a_stand_in_under_its_own_name() -> None:
+    batch, distance = random_batch(0), RandomFilterDistance(torch.device("cpu"))
+    without, standing_in = NO_NETWORKS, NO_NETWORKS._replace(random_filters=distance)
+    tables = []
+    for networks in (without, standing_in):
+        judge = Judge(ScriptedDetector({}), networks, tiny_params().evaluate)
+        judge.add(batch, batch.source_images.flip(3))
+        tables.append(judge.table())
+    assert set(tables[1]) - set(tables[0]) == {
+        f"{method}_{name}" for method in METHODS for name in ("lpips_random_filters", "mask_lpips_random_filters")
+    }
+    masks = pose_masks(batch.target_keypoints, HEIGHT, WIDTH)
+    for method, images in (("generated", batch.source_images.flip(3)), ("copy_source", batch.source_images)):
+        whole, inside = (tables[1][f"{method}_{name}"].to_numpy() for name in ("lpips_random_filters", "mask_lpips_random_filters"))
+        np.testing.assert_allclose(whole, distance(images, batch.target_images), atol=1e-6)
+        np.testing.assert_allclose(inside, distance(masked(images, masks), masked(batch.target_images, masks)), atol=1e-6)
+    assert (tables[1].filter(regex="^real_target_.*random_filters") == 0).all(axis=None)

@@ -10,7 +10,7 @@ from tiny_run import tiny_params
 
 import pipeline.metric_networks
 from pipeline.metric_networks import FILES, METRICS_OF, fetch_weights, open_networks
-from pipeline.scores import METRICS
+from pipeline.scores import METRICS, STAND_INS
 from pipeline.transfer import Limits
 from posegan.config import EvaluateConfig
 from posegan.errors import PoseGANError
@@ -37,6 +37,9 @@ def test_every_metric_of_a_network_is_a_metric() -> None:
 def test_without_weights_there_are_reasons_for_all(tmp_path: Path) -> None:
     networks = open_networks(config(), tmp_path / "weights", tmp_path / "downloads", CPU)
     assert networks[:4] == (None, None, None, None)
+    assert networks.random_filters is not None
+    assert networks.descriptions == {"alexnet": "AlexNet, random filters (seed 0)"}
+    assert not set(STAND_INS) & set(networks.reasons)
     assert set(networks.reasons) == {name for names in METRICS_OF.values() for name in names}
     assert "weights-inception-2015-12-05-6726825d.pth" in networks.reasons["fid"]
     assert str(tmp_path / "weights") in networks.reasons["fid"]
@@ -70,11 +73,14 @@ def test_missing_weights_are_fetched_once_when_asked_for(
     content, sha256 = served
     with serving(lambda handler, _: handler.reply_file(content)) as server:
         offered(monkeypatch, f"{server.url}/alexnet.pth", sha256)
-        assert open_networks(config(), tmp_path / "w", tmp_path / "d", CPU).alexnet is None
+        before = open_networks(config(), tmp_path / "w", tmp_path / "d", CPU)
+        assert before.alexnet is None
+        assert before.random_filters is not None
         assert not server.asked  # not unless asked for
         for _ in range(2):
             networks = open_networks(config(download_weights=True), tmp_path / "w", tmp_path / "d", CPU)
             assert networks.alexnet is not None
+            assert networks.random_filters is None  # nothing needs to stand in
             assert networks.descriptions["alexnet"] == f"alexnet-test.pth (SHA-256 {sha256[:12]})"
         assert len(server.asked) == 1
 

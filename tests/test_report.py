@@ -86,6 +86,16 @@ def test_only_series_become_curves(live: Path) -> None:
     assert [each.caption for each in read_curves(live)] == ["val_ssim: 0.1 to 0.2 (0.1 .. 0.3, 8 steps)"]
 
 
+def test_what_stands_in_for_lpips_is_said(evaluation: Evaluation, live: Path) -> None:
+    assert "random filters" not in render(evaluation, read_curves(live))
+    summary = {method: values | {"lpips_random_filters": 0.25} for method, values in evaluation.summary.items()}
+    stands_in = (("alexnet", "AlexNet, random filters (seed 0)"),)
+    page = render(evaluation._replace(summary=summary, weights=stands_in), read_curves(live))
+    assert "<th>LPIPS&#39; stand-in, random filters&nbsp;↓</th><td>0.250" in page
+    assert "no published number can be" in page
+    assert "AlexNet, random filters (seed 0)" in page
+
+
 def test_intervals_and_reasons_stand_beside_the_numbers(evaluation: Evaluation, live: Path) -> None:
     scores = Summary({}, {"generated": {"ssim": (0.3, 0.55)}}, {"fid": "no weights of it", "kid": "no weights of it"})
     summary = {method: values | {"fid": float("nan")} for method, values in evaluation.summary.items()}

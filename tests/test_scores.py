@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline.bootstrap import bootstrap_intervals, ratios
-from pipeline.scores import METHODS, POOLED, flat_metrics, summarise
+from pipeline.scores import METHODS, METRICS, POOLED, STAND_INS, flat_metrics, summarise
 
 PEOPLE = np.array([1, 1, 2, 3])
 
@@ -41,6 +41,18 @@ def test_what_is_not_defined_is_left_out_and_said() -> None:
     nothing = summarise(table(generated_ssim=[np.nan] * 4), {}, {}, 100, 0)
     assert flat_metrics(nothing, 4)["ssim"] is None
     assert nothing.reasons["ssim"] == "defined for no pair"
+
+
+def test_a_stand_in_is_a_number_or_not_there_at_all() -> None:
+    without = summarise(table(), {}, {}, 100, 0)
+    assert set(without.values["generated"]) == set(METRICS) - set(STAND_INS)
+    assert not any("random_filters" in name for name in flat_metrics(without, 4))
+    columns = {f"{method}_{name}": [0.0 if method == "real_target" else 0.5] * 4 for method in METHODS for name in STAND_INS}
+    numbers = flat_metrics(summarise(table(**columns), {}, {}, 100, 0), 4)
+    measured = {name: numbers[name] for name in numbers if "random_filters" in name}
+    assert measured == {prefix + name: 0.5 for prefix in ("", "copy_") for name in STAND_INS}  # the real image's 0 goes without saying
+    assert numbers["intervals"]["lpips_random_filters"] == [0.5, 0.5]  # type: ignore[index]
+    assert numbers["lpips"] is None
 
 
 def test_metrics_json_is_read_by_dvc(tmp_path: Path) -> None:

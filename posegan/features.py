@@ -81,7 +81,7 @@ def _position(layer: str) -> int:
 def _fill(layers: nn.Module, config: FeaturesConfig) -> str:
     """Give the layers the weights that the configuration names, and return their description."""
     if config.weights == "random":
-        _draw(layers)
+        draw_filters(layers)
         return f"VGG-19, random filters (seed {RANDOM_SEED})"
     if config.weights == "official":
         _load(layers, _official_weights(config.sha256), "torchvision's VGG-19")
@@ -93,9 +93,12 @@ def _fill(layers: nn.Module, config: FeaturesConfig) -> str:
     return f"VGG-19, {path.name} (SHA-256 {config.sha256[:12]})"
 
 
-def _draw(layers: nn.Module) -> None:
-    # He et al., 2015: the mean square stays the same from layer to layer. The generator is our own, so
-    # that building a loss never shifts the random numbers of the training run.
+def draw_filters(layers: nn.Module) -> None:
+    """Fill every convolution with the filters of seed `RANDOM_SEED`: He-normal, without biases.
+
+    The mean square of what they give stays the same from layer to layer (He et al., 2015). PyTorch's own random numbers are
+    left alone, so that building a loss does not shift those of the training run.
+    """
     generator = torch.Generator().manual_seed(RANDOM_SEED)
     for layer in layers.modules():
         if isinstance(layer, nn.Conv2d):

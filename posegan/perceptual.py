@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.image.lpips import _NoTrainLpips
 from torchvision.models import AlexNet_Weights, VGG16_Weights, alexnet, vgg16
 
+from posegan.features import RANDOM_SEED, draw_filters
 from posegan.weight_files import OfficialFile, Weights, fill_network
 
 Backbone = Literal["alex", "vgg"]
@@ -18,7 +19,6 @@ Backbone = Literal["alex", "vgg"]
 ALEXNET = OfficialFile("AlexNet", ("alexnet-owt-7be5be79.pth",), AlexNet_Weights.IMAGENET1K_V1.url, "7be5be79")
 VGG16 = OfficialFile("VGG-16", ("vgg16-397923af.pth",), VGG16_Weights.IMAGENET1K_V1.url, "397923af")
 SMALLEST = {"alex": 32, "vgg": 16}  # pixels a side, below which a pooling has nothing left
-RANDOM_SEED = 0
 
 
 class _FeatureDistance:
@@ -81,18 +81,10 @@ class RandomFilterDistance(_FeatureDistance):
         for part in network.children():
             if part is not network.scaling_layer:  # whose constants were never on "meta"
                 part.to_empty(device="cpu")
-        _draw(network)
+        draw_filters(network.net)
+        for weight in network.lins.parameters():  # LPIPS' linear layers
+            nn.init.ones_(weight)
         super().__init__(network, "alex", device)
-
-
-def _draw(network: nn.Module) -> None:
-    generator = torch.Generator().manual_seed(RANDOM_SEED)  # our own, so that the program's random numbers stay where they are
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d) and layer.bias is not None:
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)  # He et al., 2015
-            nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.Conv2d):  # LPIPS' linear weights
-            nn.init.ones_(layer.weight)
 
 
 def _flat(distances: Tensor) -> Tensor:

@@ -82,8 +82,9 @@ class RandomFilterDistance(_FeatureDistance):
             if part is not network.scaling_layer:  # whose constants were never on "meta"
                 part.to_empty(device="cpu")
         draw_filters(network.net)
-        for weight in network.lins.parameters():  # LPIPS' linear layers
-            nn.init.ones_(weight)
+        for layer in network.lins:  # LPIPS' linear layers, a convolution each
+            for weight in layer.parameters():
+                nn.init.ones_(weight)
         super().__init__(network, "alex", device)
 
 

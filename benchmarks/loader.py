@@ -37,9 +37,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from pipeline.keypoints.pose_rows import Row, keypoints_table
 from pipeline.market1501 import parse_name
 from pipeline.pair import make_pairs
-from pipeline.pose_rows import Row, keypoints_table
 from pipeline.shard import make_shards
 from pipeline.tables import read_keypoints, read_pairs, write_table
 from posegan.batches import PairBatch

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.pose_rows import estimate_archive
-from pipeline.synthetic import write_sample
+from pipeline.keypoints.pose_rows import estimate_archive
+from pipeline.sources.synthetic import write_sample
 from posegan.config import SampleConfig, load_params
 from posegan.estimator import PoseEstimator, choose_person, import_yolo
 from posegan.skeleton import from_coco

@@ -26,8 +26,8 @@ from pair import RULES, make_keypoints
 from PIL import Image
 
 from pipeline.pair import write_pairs
-from pipeline.pieces import plan_pieces, read_pair_rows
 from pipeline.shard import make_shards
+from pipeline.sharding.pieces import plan_pieces, read_pair_rows
 from pipeline.tables import read_keypoints
 from posegan.config import ShardConfig
 

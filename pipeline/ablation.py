@@ -15,9 +15,9 @@ from typing import NamedTuple
 import click
 import yaml
 
-from pipeline.ablation_grid import draw_grid
-from pipeline.ablation_table import FACTS, budget, markdown, row_title, summarise
-from pipeline.experiments import Experiment, read_experiment, read_pictures, reader, value_of
+from pipeline.experiments.grid import draw_grid
+from pipeline.experiments.results import Experiment, read_experiment, read_pictures, reader, value_of
+from pipeline.experiments.table import FACTS, budget, markdown, row_title, summarise
 from posegan.config import load_params
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, write_atomically

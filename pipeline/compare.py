@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from pipeline.comparison import Judged, differences, read_evaluation
-from pipeline.comparison_page import Pairs, charts_section, facts_section, pictures_section, slices_section, table_section
-from pipeline.page import render_sections
-from pipeline.pair_scores import METRICS
+from pipeline.judging.pair_scores import METRICS
+from pipeline.pages.comparison import Judged, differences, read_evaluation
+from pipeline.pages.comparison_page import Pairs, charts_section, facts_section, pictures_section, slices_section, table_section
+from pipeline.pages.page import render_sections
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
 

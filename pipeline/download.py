@@ -15,13 +15,13 @@ from typing import NamedTuple
 import click
 from tqdm import tqdm
 
-from pipeline.archives import NESTED_SUFFIXES, Limits, open_members
 from pipeline.market1501 import FOLDERS, normalised_names
-from pipeline.mirrors import address_of, obtain_original
-from pipeline.people import TABLE, from_people, holds_people, summarise_people
-from pipeline.synthetic import write_sample
-from pipeline.transfer import Limits as TransferLimits
-from pipeline.transfer import fetch
+from pipeline.sources.archives import NESTED_SUFFIXES, Limits, open_members
+from pipeline.sources.mirrors import address_of, obtain_original
+from pipeline.sources.people import TABLE, from_people, holds_people, summarise_people
+from pipeline.sources.synthetic import write_sample
+from pipeline.sources.transfer import Limits as TransferLimits
+from pipeline.sources.transfer import fetch
 from posegan.config import DatasetConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, check_sha256, sha256_of

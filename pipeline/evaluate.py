@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pipeline.album import AlbumMaker
-from pipeline.foreign import ForeignImages
-from pipeline.judge import Judge
-from pipeline.metric_networks import Networks, open_networks
-from pipeline.pose_weights import with_local_weights
-from pipeline.report import Evaluation, write_report
-from pipeline.scores import flat_metrics, summarise
-from pipeline.stopwatch import Stopwatch
+from pipeline.judging.foreign import ForeignImages
+from pipeline.judging.judge import Judge
+from pipeline.judging.metric_networks import Networks, open_networks
+from pipeline.judging.scores import flat_metrics, summarise
+from pipeline.judging.stopwatch import Stopwatch
+from pipeline.keypoints.pose_weights import with_local_weights
+from pipeline.pages.album import AlbumMaker
+from pipeline.pages.report import Evaluation, write_report
 from posegan.batches import PairBatch
 from posegan.checkpoint import GeneratorCard, load_generator, read_generator_card
 from posegan.config import EvaluateConfig, Params, load_params

@@ -7,10 +7,10 @@ import click
 import pyarrow as pa
 from pyarrow import compute
 
-from pipeline.annotations import meant_name, read_annotations, shown, table_annotations
+from pipeline.keypoints.annotations import meant_name, read_annotations, shown, table_annotations
+from pipeline.keypoints.pose_rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table
 from pipeline.market1501 import FOLDERS, image_members, open_archive, parse_name
 from pipeline.pose import read_people, write_keypoints
-from pipeline.pose_rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table
 from pipeline.published_pairs import market_test_pairs
 from pipeline.tables import Keypoints, read_keypoints, read_pairs
 from posegan.errors import PoseGANError

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from pipeline.gallery import Photographer
-from pipeline.inspection import (
+from pipeline.market1501 import open_archive
+from pipeline.pages.gallery import Photographer
+from pipeline.pages.inspection import (
     Tables,
     cameras_section,
     frame,
@@ -19,11 +20,10 @@ from pipeline.inspection import (
     pairing_section,
     poses_section,
 )
-from pipeline.inspection_pictures import pictures_section
-from pipeline.keypoint_changes import changes_section, compare_tables
-from pipeline.market1501 import open_archive
-from pipeline.page import render_sections
-from pipeline.pair_rules import first_reasons
+from pipeline.pages.inspection_pictures import pictures_section
+from pipeline.pages.keypoint_changes import changes_section, compare_tables
+from pipeline.pages.page import render_sections
+from pipeline.pairing.pair_rules import first_reasons
 from pipeline.tables import read_keypoints, read_pairs
 from posegan.config import PairConfig, load_params
 from posegan.files import write_atomically

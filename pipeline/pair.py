@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from pipeline.listed_pairs import ABSENT, listed_rows, listed_table
-from pipeline.pair_rules import (
+from pipeline.pairing.listed_pairs import ABSENT, listed_rows, listed_table
+from pipeline.pairing.pair_rules import (
     KEPT,
     REASONS,
     Bools,

@@ -15,13 +15,13 @@ import pyarrow as pa
 from tqdm import tqdm
 
 import posegan
-from pipeline import pose_rows
-from pipeline.annotations import Matched, match_annotations, read_annotations
+from pipeline.keypoints import pose_rows
+from pipeline.keypoints.annotations import Matched, match_annotations, read_annotations
+from pipeline.keypoints.pose_parts import PoseParts, fingerprint_of
+from pipeline.keypoints.pose_ray import estimate_on_ray
+from pipeline.keypoints.pose_rows import STATUSES, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
+from pipeline.keypoints.pose_weights import with_local_weights
 from pipeline.market1501 import image_members, open_archive, read_member
-from pipeline.pose_parts import PoseParts, fingerprint_of
-from pipeline.pose_ray import estimate_on_ray
-from pipeline.pose_rows import STATUSES, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
-from pipeline.pose_weights import with_local_weights
 from pipeline.tables import write_table
 from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError

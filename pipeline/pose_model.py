@@ -23,7 +23,7 @@ from PIL import Image
 
 from pipeline.drawing.scene import Camera, draw_camera
 from pipeline.processes import all_cores
-from pipeline.synthetic import HEIGHT, WIDTH, Drawing, Identity, draw_identity, draw_people, draw_placement
+from pipeline.sources.synthetic import HEIGHT, WIDTH, Drawing, Identity, draw_identity, draw_people, draw_placement
 from posegan.config import PoseConfig, RayConfig
 from posegan.files import atomic_path, sha256_of
 from posegan.images import decode_image

@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 
 from pipeline.market1501 import open_archive
-from pipeline.pieces import plan_pieces, read_pair_rows
-from pipeline.shard_check import check_shards, format_faults
-from pipeline.shard_writer import Material, write_shards
+from pipeline.sharding.pieces import plan_pieces, read_pair_rows
+from pipeline.sharding.shard_check import check_shards, format_faults
+from pipeline.sharding.shard_writer import Material, write_shards
 from pipeline.tables import read_keypoints
 from posegan.config import ImageConfig, ShardConfig, load_params
 from posegan.errors import PoseGANError

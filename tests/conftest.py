@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.keypoints.pose_rows import estimate_archive, keypoints_table
 from pipeline.pair import make_pairs
-from pipeline.pose_rows import estimate_archive, keypoints_table
 from pipeline.shard import make_shards
 from pipeline.tables import read_keypoints, write_table
 from posegan.config import ImageConfig, PairConfig, ShardConfig

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.drawing.figure import Placement, joint_visibility, paint_figure, place_figure
 from pipeline.drawing.scene import Camera, backdrop, draw_camera
-from pipeline.synthetic import Identity, draw_identity
+from pipeline.sources.synthetic import Identity, draw_identity
 from posegan.body import draw_posture
 
 ORIENTATION, QUARTER_TURN = 0x0112, 6  # EXIF: to be shown turned clockwise

@@ -18,8 +18,8 @@ import hostile
 import numpy as np
 
 from pipeline.download import from_archive
+from pipeline.keypoints.pose_rows import annotate_archive, keypoints_table
 from pipeline.market1501 import image_members, open_archive
-from pipeline.pose_rows import annotate_archive, keypoints_table
 from posegan.errors import PoseGANError
 
 MEMORY = 1_000_000_000  # bytes

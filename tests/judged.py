@@ -4,8 +4,8 @@ import pandas as pd
 import torch
 from tiny_run import tiny_params
 
-from pipeline.album import AlbumMaker
-from pipeline.report import Evaluation
+from pipeline.pages.album import AlbumMaker
+from pipeline.pages.report import Evaluation
 from posegan.checkpoint import GeneratorCard
 from posegan.data import PairBatch
 from posegan.skeleton import JOINT_COUNT, LEFT_HIP, LEFT_SHOULDER, NOSE, RIGHT_HIP, RIGHT_SHOULDER

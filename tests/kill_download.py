@@ -10,12 +10,12 @@ from pathlib import Path
 
 from loopback import Handler, serving
 
-from pipeline.transfer import Limits, fetch
+from pipeline.sources.transfer import Limits, fetch
 
 CONTENT = random.Random(0).randbytes(1 << 20)
 _BLOCK = 1 << 15  # bytes
 _PATIENCE = 60.0  # seconds
-_CHILD = "import sys; from pathlib import Path; from pipeline.transfer import fetch; print(flush=True); "
+_CHILD = "import sys; from pathlib import Path; from pipeline.sources.transfer import fetch; print(flush=True); "
 _CHILD += "fetch(sys.argv[1], Path(sys.argv[2]), lambda part: None)"
 
 

@@ -12,10 +12,10 @@ import yaml
 from judged import SIZE, batch, evaluation, flat, names
 
 from pipeline.ablation import check_budget, check_pairs, plan
-from pipeline.ablation_grid import draw_grid, first_pairs
-from pipeline.ablation_table import budget, markdown, row_title, summarise
-from pipeline.album import AlbumMaker, Pictures
-from pipeline.experiments import Experiment, read_experiment, read_pictures
+from pipeline.experiments.grid import draw_grid, first_pairs
+from pipeline.experiments.results import Experiment, read_experiment, read_pictures
+from pipeline.experiments.table import budget, markdown, row_title, summarise
+from pipeline.pages.album import AlbumMaker, Pictures
 from posegan.errors import PoseGANError
 
 KNOWN = ["baseline", "dsc", "ours"]

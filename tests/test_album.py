@@ -7,7 +7,7 @@ import pytest
 import torch
 from judged import batch, flat, names, pose
 
-from pipeline.album import AlbumMaker, Pictures
+from pipeline.pages.album import AlbumMaker, Pictures
 from posegan.errors import PoseGANError
 
 

@@ -10,10 +10,10 @@ from click.testing import CliRunner, Result
 from conftest import Prepared, market
 
 from pipeline.__main__ import EXCHANGE, STAGES, cli
-from pipeline.annotations import match_annotations, read_annotations
 from pipeline.exchange import bare_names, rows_without_archive, write_annotations
+from pipeline.keypoints.annotations import match_annotations, read_annotations
+from pipeline.keypoints.pose_rows import annotate_archive, keypoints_table
 from pipeline.pose import read_people
-from pipeline.pose_rows import annotate_archive, keypoints_table
 from pipeline.tables import read_counts, read_keypoints, read_pairs
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation, nobody

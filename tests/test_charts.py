@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from pipeline.charts import WIDTH, bars, curve, histogram, nice_ticks, scatter
+from pipeline.pages.charts import WIDTH, bars, curve, histogram, nice_ticks, scatter
 
 
 def shapes(svg: Markup, tag: str) -> list[ET.Element]:

@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 from judged import evaluation
 
 from pipeline.__main__ import cli
-from pipeline.comparison import Difference, common_rows, differences
-from pipeline.comparison_page import verdict
-from pipeline.report import write_report
+from pipeline.pages.comparison import Difference, common_rows, differences
+from pipeline.pages.comparison_page import verdict
+from pipeline.pages.report import write_report
 
 SCORES = [0.1, 0.5, 0.3, 0.4, 0.6, 0.2]
 

@@ -1,6 +1,7 @@
 """dvc.yaml says what the code does, and imports point one way."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,37 @@ def test_a_loss_concerns_only_training_and_evaluation():
 def test_table_stages_need_no_torch(stage):
     names = {name.split(".")[0] for file in imported_files(stage) for name in imported_names(ROOT / file)}
     assert "torch" not in names
+
+
+FOLDERS = (
+    "drawing",
+    "sources",
+    "keypoints",
+    "pairing",
+    "sharding",
+    "judging",
+    "pages",
+    "experiments",
+)  # of pipeline/, as in docs/design.md
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_of_the_pipeline_imports_only_from_those_above_it(folder):
+    allowed = {*FOLDERS[: FOLDERS.index(folder) + 1], "market1501", "tables", "processes"}
+    for path in (ROOT / "pipeline" / folder).glob("*.py"):
+        imported = {name.split(".")[1] for name in imported_names(path) if name.startswith("pipeline.")}
+        assert imported <= allowed, path.name
+
+
+def test_every_folder_of_the_pipeline_has_its_place():
+    assert {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")} == set(FOLDERS)
+
+
+def test_every_package_is_installed():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = [
+        str(path.parent.relative_to(ROOT)).replace("/", ".")
+        for top in ("posegan", "pipeline")
+        for path in (ROOT / top).rglob("__init__.py")
+    ]
+    assert sorted(declared) == sorted(found)

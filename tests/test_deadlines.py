@@ -2,7 +2,7 @@ import socket
 import time
 from types import SimpleNamespace
 
-from pipeline.deadlines import DeadlineGuard
+from pipeline.sources.deadlines import DeadlineGuard
 
 
 def connected(guard: DeadlineGuard) -> tuple[socket.socket, socket.socket]:

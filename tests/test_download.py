@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from conftest import jpeg, market
 from loopback import serving
 
-from pipeline.archives import Limits
 from pipeline.download import download, from_archive, from_folder, from_url
+from pipeline.sources.archives import Limits
 from posegan.errors import PoseGANError
 
 NAMES = ("bounding_box_train/0002_c1s1_000451_03.jpg", "bounding_box_test/0001_c1s1_000451_03.jpg", "query/0001_c2s1_000451_00.jpg")

@@ -11,7 +11,7 @@ from conftest import jpeg
 from PIL import Image
 
 from pipeline.market1501 import image_members
-from pipeline.synthetic import write_sample
+from pipeline.sources.synthetic import write_sample
 from posegan.config import PoseConfig, SampleConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.estimator import PoseEstimator, choose_person, verified_weights

@@ -17,8 +17,8 @@ from tiny_run import HEIGHT, WIDTH, random_batch, tiny_params
 
 from pipeline.evaluate import Places, foreign_images, judge, open_stream, own_images, summary_table
 from pipeline.evaluate import evaluate as command
-from pipeline.report import Evaluation, facts
-from pipeline.scores import METRICS, STAND_INS, flat_metrics
+from pipeline.judging.scores import METRICS, STAND_INS, flat_metrics
+from pipeline.pages.report import Evaluation, facts
 from posegan.checkpoint import save_generator
 from posegan.config import Params
 from posegan.errors import PoseGANError

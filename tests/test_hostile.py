@@ -10,11 +10,11 @@ import hostile
 import numpy as np
 import pytest
 
-from pipeline.archives import Limits
 from pipeline.download import from_archive
+from pipeline.keypoints.pose_rows import STATUSES, annotate_archive, keypoints_table
 from pipeline.market1501 import image_members, open_archive
 from pipeline.pose import write_keypoints
-from pipeline.pose_rows import STATUSES, annotate_archive, keypoints_table
+from pipeline.sources.archives import Limits
 from pipeline.tables import read_counts, read_keypoints
 from posegan.errors import PoseGANError
 from posegan.images import ImageError, decode_image

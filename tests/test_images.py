@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pipeline.drawing.scene import draw_camera
-from pipeline.synthetic import draw_identity, draw_people, draw_placement
+from pipeline.sources.synthetic import draw_identity, draw_people, draw_placement
 from posegan.images import (
     Fit,
     ImageError,

@@ -11,10 +11,10 @@ from conftest import Prepared, pair_config
 
 from pipeline.__main__ import cli
 from pipeline.inspect import read_tables
-from pipeline.inspection import Tables, identities_section, images_section, joints_section, pair_ends, pairing_section, poses_section
-from pipeline.inspection_pictures import least_sure_rows, random_rows
-from pipeline.pair_rules import KEPT
-from pipeline.pose_rows import keypoints_table
+from pipeline.keypoints.pose_rows import keypoints_table
+from pipeline.pages.inspection import Tables, identities_section, images_section, joints_section, pair_ends, pairing_section, poses_section
+from pipeline.pages.inspection_pictures import least_sure_rows, random_rows
+from pipeline.pairing.pair_rules import KEPT
 from pipeline.tables import read_pairs, write_table
 
 ROOT = Path(__file__).parents[1]

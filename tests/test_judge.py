@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny_run import HEIGHT, WIDTH, random_batch, tiny_params
 
-from pipeline.judge import Judge
-from pipeline.metric_networks import Networks
-from pipeline.scores import METHODS, summarise
+from pipeline.judging.judge import Judge
+from pipeline.judging.metric_networks import Networks
+from pipeline.judging.scores import METHODS, summarise
 from posegan.estimator import PersonPose
 from posegan.perceptual import RandomFilterDistance
 from posegan.pose_masks import masked, pose_masks

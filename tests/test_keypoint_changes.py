@@ -10,8 +10,8 @@ from conftest import Prepared, pair_config
 
 from pipeline.__main__ import cli
 from pipeline.inspect import read_tables
-from pipeline.inspection import Tables
-from pipeline.keypoint_changes import compare_tables, image_distances, joint_table, status_table
+from pipeline.pages.inspection import Tables
+from pipeline.pages.keypoint_changes import compare_tables, image_distances, joint_table, status_table
 from pipeline.tables import KEYPOINTS_SCHEMA, joint_columns, write_table
 
 ROOT = Path(__file__).parents[1]

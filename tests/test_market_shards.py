@@ -9,8 +9,8 @@ from conftest import jpeg, pair_config
 from test_pair import PUBLISHED, keypoints_file, needs_published, published
 
 from pipeline.pair import make_pairs
-from pipeline.pieces import PairRows, plan_pieces
 from pipeline.shard import make_shards
+from pipeline.sharding.pieces import PairRows, plan_pieces
 from pipeline.tables import write_table
 from posegan.config import ImageConfig, ShardConfig
 from posegan.formats.pair_csv import read_pair_csv

@@ -8,10 +8,10 @@ from loopback import Handler, serving
 from random_weights import random_state, save_weights
 from tiny_run import tiny_params
 
-import pipeline.metric_networks
-from pipeline.metric_networks import FILES, METRICS_OF, fetch_weights, open_networks
-from pipeline.scores import METRICS, STAND_INS
-from pipeline.transfer import Limits
+import pipeline.judging.metric_networks
+from pipeline.judging.metric_networks import FILES, METRICS_OF, fetch_weights, open_networks
+from pipeline.judging.scores import METRICS, STAND_INS
+from pipeline.sources.transfer import Limits
 from posegan.config import EvaluateConfig
 from posegan.errors import PoseGANError
 from posegan.weight_files import OfficialFile
@@ -57,13 +57,13 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[bytes, str]
     """A file that stands for the official AlexNet."""
     path = tmp_path / "served.pth"
     sha256 = save_weights(path, random_state("alexnet"))
-    monkeypatch.setattr(pipeline.metric_networks, "_LIMITS", QUICK)
+    monkeypatch.setattr(pipeline.judging.metric_networks, "_LIMITS", QUICK)
     return path.read_bytes(), sha256
 
 
 def offered(monkeypatch: pytest.MonkeyPatch, url: str, sha256: str) -> OfficialFile:
     file = OfficialFile("AlexNet", ("alexnet-test.pth",), url, sha256)
-    monkeypatch.setattr(pipeline.metric_networks, "FILES", {"alexnet": file})
+    monkeypatch.setattr(pipeline.judging.metric_networks, "FILES", {"alexnet": file})
     return file
 
 

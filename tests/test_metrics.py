@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from pipeline.drawing.scene import draw_camera
-from pipeline.synthetic import draw_identity, draw_people, draw_placement
+from pipeline.sources.synthetic import draw_identity, draw_people, draw_placement
 from posegan import metrics
 from posegan.images import decode_image
 

@@ -7,9 +7,9 @@ import pytest
 from conftest import jpeg
 from loopback import Handler, serving
 
-from pipeline import mirrors
-from pipeline.mirrors import COUNTS, ORIGINAL, address_of, check_content, obtain_original, read_record
-from pipeline.transfer import Limits
+from pipeline.sources import mirrors
+from pipeline.sources.mirrors import COUNTS, ORIGINAL, address_of, check_content, obtain_original, read_record
+from pipeline.sources.transfer import Limits
 from posegan.config import Mirror, load_params
 from posegan.errors import PoseGANError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import jpeg
 
-from pipeline.packed_tar import PackedTar, Span
+from pipeline.sharding.packed_tar import PackedTar, Span
 
 NOISE = np.random.default_rng(0).bytes(5000)
 SAMPLES = [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.page import data_uri, render_page, shown
+from pipeline.pages.page import data_uri, render_page, shown
 
 
 def test_numbers_that_are_not_finite_are_shown() -> None:

@@ -7,12 +7,12 @@ import pytest
 from conftest import Prepared, pair_config
 from pyarrow import compute
 
-from pipeline.annotations import read_annotations
 from pipeline.exchange import rows_without_archive
+from pipeline.keypoints.annotations import read_annotations
+from pipeline.keypoints.pose_rows import keypoints_table
 from pipeline.market1501 import parse_name
 from pipeline.pair import REJECTIONS, SPLITS, check_counts, make_pairs, pair_blocks, write_pairs
-from pipeline.pair_rules import REASONS, ordered_pairs, pose_differences, usable_images, validation_identities
-from pipeline.pose_rows import keypoints_table
+from pipeline.pairing.pair_rules import REASONS, ordered_pairs, pose_differences, usable_images, validation_identities
 from pipeline.tables import (
     KEYPOINT_COLUMNS,
     KEYPOINTS_SCHEMA,

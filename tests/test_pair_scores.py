@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import scores
-from pipeline.pair_scores import METRICS, fractions, pair_scores
+from pipeline.judging import scores
+from pipeline.judging.pair_scores import METRICS, fractions, pair_scores
 
 
 def test_a_plain_metric_is_a_mean_of_the_finite_pairs() -> None:

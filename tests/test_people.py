@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.download import download
 from pipeline.market1501 import image_members, parse_name
-from pipeline.people import REASONS, TABLE, USED, File, from_people, holds_people, test_people
+from pipeline.sources.people import REASONS, TABLE, USED, File, from_people, holds_people, test_people
 from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
 from posegan.images import decode_image

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from conftest import Prepared
 
-from pipeline.pieces import SPLITS, PairRows, Piece, plan_pieces, read_pair_rows
+from pipeline.sharding.pieces import SPLITS, PairRows, Piece, plan_pieces, read_pair_rows
 from pipeline.tables import PAIRS_SCHEMA, read_keypoints, read_pairs, write_table
 from posegan.errors import PoseGANError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import FakeEstimator, Prepared, fake_person, market
 
-from pipeline.pose_rows import STATUSES, Row, estimate_archive, keypoints_table
+from pipeline.keypoints.pose_rows import STATUSES, Row, estimate_archive, keypoints_table
 from pipeline.tables import read_keypoints
 from posegan.images import decode_image
 

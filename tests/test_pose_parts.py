@@ -11,10 +11,10 @@ import pytest
 from conftest import FakeEstimator, Prepared, market
 
 from pipeline import pose
+from pipeline.keypoints.pose_parts import PoseParts, fingerprint_of
+from pipeline.keypoints.pose_rows import estimate_archive, keypoints_table
 from pipeline.market1501 import image_members
 from pipeline.pose import estimate_in_parts, write_keypoints
-from pipeline.pose_parts import PoseParts, fingerprint_of
-from pipeline.pose_rows import estimate_archive, keypoints_table
 from posegan.config import PoseConfig, load_params
 
 ROOT = Path(__file__).parent.parent

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 from conftest import Prepared
 
+from pipeline.keypoints.pose_parts import PoseParts
+from pipeline.keypoints.pose_ray import estimate_on_ray
 from pipeline.market1501 import image_members, read_member
 from pipeline.pose import estimate_in_parts, write_keypoints
-from pipeline.pose_parts import PoseParts
-from pipeline.pose_ray import estimate_on_ray
 from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from loopback import serving
 
-from pipeline.pose_weights import with_local_weights
+from pipeline.keypoints.pose_weights import with_local_weights
 from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.postures import BACK, FRONT, LEFT, RIGHT, UNCLEAR, arm_angles, leg_angles, views
+from pipeline.pages.postures import BACK, FRONT, LEFT, RIGHT, UNCLEAR, arm_angles, leg_angles, views
 from posegan.body import draw_build, draw_posture, pose_body, view
 from posegan.skeleton import (
     HEAD,

@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.album import Pictures
-from pipeline.report import Evaluation, read_curves, render, ssim_histogram, write_report
-from pipeline.scores import Summary
+from pipeline.judging.scores import Summary
+from pipeline.pages.album import Pictures
+from pipeline.pages.report import Evaluation, read_curves, render, ssim_histogram, write_report
 
 
 @pytest.fixture

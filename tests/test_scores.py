@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.bootstrap import bootstrap_intervals, ratios
-from pipeline.scores import METHODS, METRICS, POOLED, STAND_INS, flat_metrics, summarise
+from pipeline.judging.bootstrap import bootstrap_intervals, ratios
+from pipeline.judging.scores import METHODS, METRICS, POOLED, STAND_INS, flat_metrics, summarise
 
 PEOPLE = np.array([1, 1, 2, 3])
 

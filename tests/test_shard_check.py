@@ -7,7 +7,7 @@ import pytest
 from conftest import Prepared
 
 from pipeline.shard import verify_shards
-from pipeline.shard_check import check_shards, format_faults
+from pipeline.sharding.shard_check import check_shards, format_faults
 from posegan.errors import PoseGANError
 from posegan.shards import ShardIndex
 from posegan.stored import Sample

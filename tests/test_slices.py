@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from judged import pose
 
-from pipeline.slices import Column, extremes, pose_change, slice_table, steps, turns
+from pipeline.pages.slices import Column, extremes, pose_change, slice_table, steps, turns
 
 
 def poses(*sides: tuple[str, str]) -> np.ndarray:

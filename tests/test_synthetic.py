@@ -13,7 +13,7 @@ from pipeline.drawing.figure import FOREGROUND, Placement, extent, joint_visibil
 from pipeline.drawing.scene import draw_camera, expose
 from pipeline.drawing.wardrobe import draw_outfit
 from pipeline.market1501 import parse_name
-from pipeline.synthetic import CAMERAS, EXACT_TABLE, write_sample
+from pipeline.sources.synthetic import CAMERAS, EXACT_TABLE, write_sample
 from posegan.body import draw_build, draw_posture, pose_body, view
 from posegan.config import SampleConfig
 from posegan.errors import PoseGANError

@@ -8,7 +8,7 @@ import pytest
 from kill_download import kill_downloads
 from loopback import Handler, serving
 
-from pipeline.transfer import Limits, fetch, pause_before
+from pipeline.sources.transfer import Limits, fetch, pause_before
 from posegan.errors import PoseGANError
 
 CONTENT = random.Random(7).randbytes(300_000)
@@ -293,7 +293,7 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with serving(lambda request, _: request.reply_file(CONTENT)) as server:
-        monkeypatch.setattr("pipeline.transfer._Transfer._check_size", full)  # called after each block is written
+        monkeypatch.setattr("pipeline.sources.transfer._Transfer._check_size", full)  # called after each block is written
         with pytest.raises(OSError, match=r"No space left.*\.part"):
             fetch(server.url, tmp_path / "file", accept, QUICK)
     assert not (tmp_path / "file").exists()

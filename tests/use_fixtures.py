@@ -9,7 +9,7 @@ import torch
 from tiny_run import tiny_params
 
 from pipeline.drawing.scene import draw_camera
-from pipeline.synthetic import draw_identity, draw_people, draw_placement
+from pipeline.sources.synthetic import draw_identity, draw_people, draw_placement
 from posegan.checkpoint import save_generator
 from posegan.networks import Generator
 

@@ -25,7 +25,7 @@ class Table(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """A chart of `pipeline.charts` with what it shows."""
+    """A chart of `pipeline.pages.charts` with what it shows."""
 
     caption: str
     svg: Markup

@@ -14,8 +14,8 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from pipeline.market1501 import read_member
-from pipeline.packed_tar import PackedTar
-from pipeline.pieces import SPLITS, Ints, Piece
+from pipeline.sharding.packed_tar import PackedTar
+from pipeline.sharding.pieces import SPLITS, Ints, Piece
 from pipeline.tables import INDEX_SCHEMA, ORDER_SCHEMA, Keypoints, write_table
 from posegan.config import ImageConfig
 from posegan.errors import PoseGANError

@@ -20,8 +20,8 @@ from typing import NamedTuple, Self
 import httpx
 from tqdm import tqdm
 
-from pipeline.answers import HEAD, ChangedError, Origin, Plan, RetryError, page_in, plan_answer, validator_of
-from pipeline.deadlines import DeadlineGuard
+from pipeline.sources.answers import HEAD, ChangedError, Origin, Plan, RetryError, page_in, plan_answer, validator_of
+from pipeline.sources.deadlines import DeadlineGuard
 from posegan.errors import PoseGANError
 from posegan.files import publish, write_atomically
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from pipeline.market1501 import JUNK
-from pipeline.pair_rules import KEPT, REASONS, Ints
+from pipeline.pairing.pair_rules import KEPT, REASONS, Ints
 from pipeline.tables import PAIRS_SCHEMA, Keypoints
 from posegan.errors import PoseGANError
 from posegan.formats.pair_csv import ListedPair

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import PIL.Image
 
-from pipeline.album import Pictures
+from pipeline.pages.album import Pictures
 from posegan.images import image_grid
 
 

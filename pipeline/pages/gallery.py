@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.market1501 import read_member
-from pipeline.page import Tile, data_uri
+from pipeline.pages.page import Tile, data_uri
 from posegan.errors import PoseGANError
 from posegan.images import Fit, decode_image, draw_skeleton, draw_skeleton_over, fit_keypoints
 

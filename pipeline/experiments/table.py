@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
-from pipeline.experiments import Experiment, has_random_filters, value_of
+from pipeline.experiments.results import Experiment, has_random_filters, value_of
 
 COLUMNS = {
     "ssim": "SSIM ↑",

@@ -18,14 +18,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.album import Pictures
-from pipeline.charts import curve, histogram
-from pipeline.page import Chart, Section, render_page, shown
-from pipeline.pair_gallery import STRIP, galleries, strip_maker
-from pipeline.pair_rules import Ints
-from pipeline.pair_scores import METHODS, METRICS, READINGS, pair_scores
-from pipeline.scores import STAND_INS, Summary
-from pipeline.slices import Column, pose_change, slice_table, steps, turns
+from pipeline.judging.pair_scores import METHODS, METRICS, READINGS, pair_scores
+from pipeline.judging.scores import STAND_INS, Summary
+from pipeline.pages.album import Pictures
+from pipeline.pages.charts import curve, histogram
+from pipeline.pages.page import Chart, Section, render_page, shown
+from pipeline.pages.pair_gallery import STRIP, galleries, strip_maker
+from pipeline.pages.slices import Column, pose_change, slice_table, steps, turns
+from pipeline.pairing.pair_rules import Ints
 from posegan.checkpoint import GeneratorCard
 from posegan.config import Params
 from posegan.files import atomic_path

@@ -10,7 +10,7 @@ import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 
-from pipeline.album import Pictures
+from pipeline.pages.album import Pictures
 from posegan.config import FROM_RECIPE
 from posegan.errors import PoseGANError
 

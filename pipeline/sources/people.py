@@ -20,8 +20,8 @@ from typing import IO, NamedTuple
 from tqdm import tqdm
 
 from pipeline.market1501 import FOLDERS
-from pipeline.photos import Stored, store_photo
 from pipeline.processes import all_cores
+from pipeline.sources.photos import Stored, store_photo
 from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, write_atomically

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.scores import POOLED
+from pipeline.judging.scores import POOLED
 
 Floats = npt.NDArray[np.float64]
 

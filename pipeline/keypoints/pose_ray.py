@@ -18,7 +18,7 @@ import pyarrow as pa
 
 import pipeline
 import posegan
-from pipeline.pose_rows import Members, Reader, estimate_members, keypoints_table
+from pipeline.keypoints.pose_rows import Members, Reader, estimate_members, keypoints_table
 from pipeline.tables import KEYPOINTS_SCHEMA
 from posegan.config import PoseConfig
 from posegan.errors import PoseGANError

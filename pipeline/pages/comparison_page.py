@@ -9,13 +9,13 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from pipeline.charts import histogram, scatter
-from pipeline.comparison import RESAMPLES, Difference, Judged, common_rows
-from pipeline.page import Chart, Gallery, Section, Table, Tile, shown
-from pipeline.pair_gallery import strip
-from pipeline.pair_rules import Ints
-from pipeline.pair_scores import METRICS, READINGS, Floats, pair_scores
-from pipeline.slices import Column, PoseChange, extremes, pose_change, slice_table, steps, turns
+from pipeline.judging.pair_scores import METRICS, READINGS, Floats, pair_scores
+from pipeline.pages.charts import histogram, scatter
+from pipeline.pages.comparison import RESAMPLES, Difference, Judged, common_rows
+from pipeline.pages.page import Chart, Gallery, Section, Table, Tile, shown
+from pipeline.pages.pair_gallery import strip
+from pipeline.pages.slices import Column, PoseChange, extremes, pose_change, slice_table, steps, turns
+from pipeline.pairing.pair_rules import Ints
 from posegan.errors import PoseGANError
 
 _SAME_FLOOR = 1e-3

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.page import Table, shown
-from pipeline.pair_rules import Ints, pose_differences
-from pipeline.postures import UNCLEAR, VIEWS, views
+from pipeline.pages.page import Table, shown
+from pipeline.pages.postures import UNCLEAR, VIEWS, views
+from pipeline.pairing.pair_rules import Ints, pose_differences
 
 _PARTS = 5  # of the pairs by their pose difference, of about equal size
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.transfer import fetch
+from pipeline.sources.transfer import fetch
 from posegan.config import PoseConfig
 from posegan.files import check_sha256, sha256_of
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from pipeline.album import Pictures
+from pipeline.judging.pair_scores import METRICS, Floats, fractions
 from pipeline.market1501 import parse_name
-from pipeline.pair_rules import Ints
-from pipeline.pair_scores import METRICS, Floats, fractions
-from pipeline.report import FACTS, PAIRS, PICTURES
+from pipeline.pages.album import Pictures
+from pipeline.pages.report import FACTS, PAIRS, PICTURES
+from pipeline.pairing.pair_rules import Ints
 from posegan.errors import PoseGANError
 
 RESAMPLES = 2000

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.bootstrap import bootstrap_intervals, ratios
+from pipeline.judging.bootstrap import bootstrap_intervals, ratios
 
 METHODS = ("generated", "copy_source", "real_target")
 PREFIXES = {"generated": "", "copy_source": "copy_", "real_target": "real_"}

@@ -14,10 +14,10 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from pipeline.archives import Limits as ArchiveLimits
-from pipeline.archives import open_members
 from pipeline.market1501 import FOLDERS, normalised_names, parse_name
-from pipeline.transfer import Limits, fetch
+from pipeline.sources.archives import Limits as ArchiveLimits
+from pipeline.sources.archives import open_members
+from pipeline.sources.transfer import Limits, fetch
 from posegan.config import Mirror, Section
 from posegan.errors import PoseGANError
 from posegan.files import check_sha256, sha256_of, write_atomically

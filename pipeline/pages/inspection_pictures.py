@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.gallery import Photographer
-from pipeline.inspection import Tables
-from pipeline.page import Gallery, Section, Tile
-from pipeline.pair_rules import KEPT, REASONS, Bools, Ints
+from pipeline.pages.gallery import Photographer
+from pipeline.pages.inspection import Tables
+from pipeline.pages.page import Gallery, Section, Tile
+from pipeline.pairing.pair_rules import KEPT, REASONS, Bools, Ints
 
 SEED = 0
 _NOT_WORTH_SHOWING = ("query",)  # the test identities once more: nothing is wrong with them

@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pipeline.image_sets import new_set, set_metrics
+from pipeline.judging.image_sets import new_set, set_metrics
+from pipeline.judging.metric_networks import Networks
+from pipeline.judging.scores import METHODS
+from pipeline.judging.stopwatch import Stopwatch
 from pipeline.market1501 import parse_name
-from pipeline.metric_networks import Networks
-from pipeline.scores import METHODS
-from pipeline.stopwatch import Stopwatch
 from pipeline.tables import KEYPOINT_COLUMNS
 from posegan import metrics
 from posegan.batches import PairBatch

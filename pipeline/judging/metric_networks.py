@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from pipeline.transfer import Limits, fetch
+from pipeline.sources.transfer import Limits, fetch
 from posegan.config import EvaluateConfig
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of

@@ -12,10 +12,10 @@ import pyarrow as pa
 from markupsafe import Markup
 from pyarrow import compute
 
-from pipeline.charts import bars, histogram, nice_ticks
-from pipeline.page import Chart, Section, Table
-from pipeline.pair_rules import KEPT, REASONS, Ints, count_reasons, person_heights, pose_differences
-from pipeline.postures import UNCLEAR, VIEWS, arm_angles, leg_angles, views
+from pipeline.pages.charts import bars, histogram, nice_ticks
+from pipeline.pages.page import Chart, Section, Table
+from pipeline.pages.postures import UNCLEAR, VIEWS, arm_angles, leg_angles, views
+from pipeline.pairing.pair_rules import KEPT, REASONS, Ints, count_reasons, person_heights, pose_differences
 from pipeline.tables import Keypoints, read_counts
 from posegan.skeleton import JOINTS
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipeline.annotations import shown
+from pipeline.keypoints.annotations import shown
 from pipeline.market1501 import ImageName, image_members, parse_name, read_member
 from pipeline.tables import KEYPOINTS_SCHEMA, joint_columns
 from posegan.errors import PoseGANError

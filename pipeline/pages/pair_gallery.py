@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from pipeline.album import Pictures
-from pipeline.page import Gallery, Tile, data_uri, shown
-from pipeline.pair_rules import Ints
-from pipeline.pair_scores import METRICS, READINGS, Floats, pair_scores
-from pipeline.slices import PoseChange, extremes, turns
+from pipeline.judging.pair_scores import METRICS, READINGS, Floats, pair_scores
+from pipeline.pages.album import Pictures
+from pipeline.pages.page import Gallery, Tile, data_uri, shown
+from pipeline.pages.slices import PoseChange, extremes, turns
+from pipeline.pairing.pair_rules import Ints
 from posegan.samples import Picture
 
 STRIP = "source, target pose, generated, real"

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pandas as pd
 from pyarrow import compute
 
-from pipeline.charts import histogram
-from pipeline.gallery import Photographer
-from pipeline.inspection import Tables, spread
-from pipeline.inspection_pictures import tile
-from pipeline.page import Chart, Gallery, Section, Table, shown
-from pipeline.pair_rules import Bools, Ints
+from pipeline.pages.charts import histogram
+from pipeline.pages.gallery import Photographer
+from pipeline.pages.inspection import Tables, spread
+from pipeline.pages.inspection_pictures import tile
+from pipeline.pages.page import Chart, Gallery, Section, Table, shown
+from pipeline.pairing.pair_rules import Bools, Ints
 from posegan.skeleton import JOINTS
 
 Floats = npt.NDArray[np.floating]

@@ -1,0 +1,1 @@
+"""Scores of images, and what is made of them: means, intervals, reasons."""

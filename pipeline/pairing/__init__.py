@@ -1,0 +1,1 @@
+"""Which images form pairs: filters by rule, or a list."""

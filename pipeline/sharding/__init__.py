@@ -1,0 +1,1 @@
+"""Shards planned, packed, written and verified."""

@@ -1,0 +1,1 @@
+"""Where raw images come from: the original's mirrors, archives, folders of photos, drawings."""

@@ -50,7 +50,9 @@ def compile_networks(
         backend: of `torch.compile`.
     """
     parts = {name: part for name, part in generator.named_children() if name != "offset_heads"}  # those get a level each
-    parts |= {"discriminator": discriminator.blocks} | ({"features": losses.features} if losses.features is not None else {})
+    # The discriminator itself and not its list of blocks: it judges two images where it learns and one where it stands still, so there
+    # is a graph for each. The blocks have one for both, whose backward pass always computes gradients of weights.
+    parts |= {"discriminator": discriminator} | ({"features": losses.features} if losses.features is not None else {})
     for part in parts.values():
         if backend == "inductor":
             part.compile(mode=mode)

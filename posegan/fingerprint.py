@@ -1,4 +1,4 @@
-"""The name of a training run: two runs have the same one only if they would end with the same results."""
+"""The name of a training run: two runs have the same one only if they learn the same from the same."""
 
 import hashlib
 import json
@@ -20,10 +20,10 @@ _MODULES = (
 
 
 def fingerprint(params: Params, shards_sha256: str) -> str:
-    """16 hex digits that name a run: equal only if the results of a whole run would be equal.
+    """16 hex digits that name a run: equal only if the results of a whole run would be equal on one processor.
 
-    The modules' sources count, so that a run after an edited loss never continues, or passes off
-    as its own, what the old loss had trained.
+    How many processes share it does not count, so that another number of them may go on with it. The modules' sources
+    count, so that a run after an edited loss never continues, or passes off as its own, what the old loss had trained.
     """
     content = {
         "params": {name: getattr(params, name).model_dump() for name in _SECTIONS},

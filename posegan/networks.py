@@ -204,7 +204,8 @@ class SampleNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """`(B, C, h, w)` to the same."""
         channels = features.shape[1]  # one group of all channels is this norm, and PyTorch has it fused
-        return F.group_norm(features, 1, self.gain.expand(channels), self.bias.expand(channels), eps=1e-3)
+        normalised = F.group_norm(features, 1, self.gain.expand(channels), self.bias.expand(channels), eps=1e-3)
+        return normalised.to(features.dtype)  # under autocast it comes as float32 on CUDA, twice the memory for all that follows
 
 
 class OffsetHead(nn.Module):

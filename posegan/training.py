@@ -235,7 +235,8 @@ class Trainer:
 
     def _diverged(self, what: str, good_until: int) -> PoseGANError:
         latest = self.checkpoints.latest(good_until)
-        good = f"the last good state is of step {latest[0]}, in {self.checkpoints.folder}" if latest else "no state was saved before"
+        folder = self.checkpoints.folder
+        good = f"the last good state is of step {latest[0]}, in {folder}" if latest else f"{folder} has no state from before it"
         return PoseGANError(f"train: the run has diverged: {what}; lower train.learning_rate or set train.precision to float32 ({good})")
 
     def _parts(self) -> dict[str, nn.Module | Optimizer]:

@@ -37,7 +37,7 @@ def update_discriminator(
     """
     optimiser.zero_grad(set_to_none=True)
     losses = []
-    for pair, images in zip(pairs, generated, strict=False):
+    for pair, images in zip(pairs, generated, strict=True):
         real_logits, fake_logits = discriminator(_condition(discriminator, pair), pair.target, images.detach())
         losses.append(discriminator_loss(real_logits.float(), fake_logits.float()))
         (losses[-1] / len(pairs)).backward()  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ def update_generator(
     discriminator.requires_grad_(False)  # its weights' gradients are a third of this backward pass, and nobody's
     optimiser.zero_grad(set_to_none=True)
     terms = []
-    for pair, output in zip(pairs, outputs, strict=False):  # an output may be made when it is asked for
+    for pair, output in zip(pairs, outputs, strict=True):  # an output may be made when it is asked for
         fake_logits = torch.zeros((), device=output.image.device)
         if losses.weights.adversarial > 0:
             fake_logits = discriminator(_condition(discriminator, pair), output.image)[0].float()

@@ -87,9 +87,10 @@ def _cover(masks: Tensor, valid: Tensor, height: int, width: int) -> _Cover:
     counts = covered.sum(1)
     rank = torch.arange(len(pixel), device=pixel.device) - (counts.cumsum(0) - counts)[pixel]
     part = part + pixel // (height * width) * parts
-    ranks = [(rank == r).nonzero().squeeze(1) for r in range(int(counts.max()))]  # GPU sync
-    order = torch.cat(ranks) if ranks else rank
-    return _Cover(pixel[order], part[order], counts, rank[order].to(torch.uint8), [len(pairs) for pairs in ranks])
+    rank, order = rank.to(torch.uint8).sort(stable=True)  # as bytes four times as fast as its integers on a CPU
+    ends = torch.searchsorted(rank, torch.arange(parts + 1, dtype=rank.dtype, device=rank.device))
+    sizes = ends.diff().tolist()  # GPU sync
+    return _Cover(pixel[order], part[order], counts, rank, [size for size in sizes if size > 0])
 
 
 def _at_level(affines: Tensor, masks: Tensor, height: int, width: int) -> Tensor:

@@ -1,8 +1,12 @@
 """Acceleration changes speed and nothing else: same weights' names, same images up to rounding."""
 
+from typing import Any
+
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from tiny_run import random_batch, tiny_params
+from torch._dynamo.backends.common import aot_autograd
 
 from posegan.acceleration import compile_networks, fused_adam, placed
 from posegan.batches import to_float
@@ -61,3 +65,25 @@ def test_fused_adam_is_adam() -> None:
             optimiser.step()
     assert optimisers[1].defaults["fused"]
     torch.testing.assert_close(networks[1].weight, networks[0].weight)
+
+
+def test_a_compiled_discriminator_that_stands_still_computes_no_gradients_of_its_weights() -> None:
+    wanted: list[bool] = []  # of each convolution's backward pass: the weight's gradient
+
+    def look(graph: torch.fx.GraphModule, _: object) -> Any:
+        backward = torch.ops.aten.convolution_backward.default
+        wanted.extend(node.args[-1][1] for node in graph.graph.nodes if node.target is backward)
+        return make_boxed_func(graph.forward)
+
+    generator, discriminator = Generator(PARAMS.model, PARAMS.image), Discriminator(PARAMS.model)
+    backend = aot_autograd(fw_compiler=look, bw_compiler=look)
+    compile_networks(generator, discriminator, GeneratorLoss(PARAMS.loss, PARAMS.features), "default", backend)
+    batch = random_batch(0)
+    condition = discriminator.condition(to_float(batch.source_images), batch.source_keypoints, batch.target_keypoints)
+    image = to_float(batch.target_images).requires_grad_()
+    for images, learns in (((image, image), True), ((image,), False)):  # as in either player's update
+        discriminator.requires_grad_(learns)
+        sum(logits.sum() for logits in discriminator(condition, *images)).backward()
+        assert wanted
+        assert all(weight is learns for weight in wanted)
+        wanted.clear()

@@ -129,6 +129,8 @@ def test_a_kill_leaves_a_whole_state(tmp_path: Path) -> None:
     while time.monotonic() < deadline:  # kill inside a write: only that proves anything
         if len(steps(tmp_path)) == 2 and list(tmp_path.glob(".step-*.pt.*.tmp")):
             break
+    else:
+        pytest.fail("no write was seen in 20 seconds")
     process.kill()
     process.wait()
     process.stdout.close()

@@ -62,7 +62,6 @@ def test_nearest_neighbour_forgives_a_shift_within_the_window() -> None:
     target, _ = maps(12, 9)
     shifted = target.roll((1, -1), dims=(2, 3))
     inner = (..., slice(2, -2), slice(2, -2))
-    assert nearest_neighbour_loss(shifted[inner], shifted[inner], 3) == 0
     padded = F.pad(shifted[inner], (2, 2, 2, 2))
     padded[..., :2, :], padded[..., -2:, :], padded[..., :2], padded[..., -2:] = (
         target[..., :2, :], target[..., -2:, :], target[..., :2], target[..., -2:],

@@ -44,7 +44,7 @@ class SharedStream:
 
 
 def learn(folder: Path, ranks: Ranks, changes: dict[str, Any], model: dict[str, Any] = PARTS) -> dict[str, Any]:
-    """What a run of 6 steps without dropout logs, and the weights that it ends with."""
+    """What a run of 6 steps without dropout logs, the weights that it ends with, and the norms of its last gradients."""
     torch.set_num_threads(1)
     train = {"batch_size": BATCH, "log_every": 1, "checkpoint_every": 3, **changes}
     params = tiny_params(train=train, model={"dropout": 0.0, **model})
@@ -52,25 +52,31 @@ def learn(folder: Path, ranks: Ranks, changes: dict[str, Any], model: dict[str, 
     run = Trainer(params, data, CheckpointFolder(folder / str(ranks.rank), 3), torch.device("cpu"), ranks)
     run.resume()
     list(run.run())
-    return {"history": run.history, "ema": run.ema.state_dict(), "discriminator": run.discriminator.state_dict()}
+    gradients = [
+        weight.grad.norm().item()
+        for player in (run.generator, run.discriminator)
+        for weight in player.parameters()
+        if weight.grad is not None
+    ]
+    return {"history": run.history, "ema": run.ema.state_dict(), "discriminator": run.discriminator.state_dict(), "gradients": gradients}
 
 
-def learn_together(folder: Path, rank: int, port: int, changes: dict[str, Any]) -> None:
+def learn_together(folder: Path, rank: int, port: int, changes: dict[str, Any], model: dict[str, Any]) -> None:
     """`learn` as process number `rank` of two, with the environment that torchrun gives."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ["TORCHELASTIC_RUN_ID"] = "test"
     with joined() as ranks:
-        result = learn(folder, ranks, changes)
+        result = learn(folder, ranks, changes, model)
     torch.save(result, folder / f"{rank}.pt")
 
 
-def two_processes(folder: Path, **changes: Any) -> list[dict[str, Any]]:
+def two_processes(folder: Path, model: dict[str, Any] = PARTS, **changes: Any) -> list[dict[str, Any]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipeline.train"])
-    children = [context.Process(target=learn_together, args=(folder, rank, port, changes)) for rank in range(2)]
+    children = [context.Process(target=learn_together, args=(folder, rank, port, changes, model)) for rank in range(2)]
     for child in children:
         child.start()
     for child in children:
@@ -93,6 +99,8 @@ def assert_same_course(result: dict[str, Any], alone: dict[str, Any]) -> None:
     assert len(losses(result)) == 6
     for got, expected in zip(losses(result), losses(alone), strict=True):
         assert got == pytest.approx(expected, **TOLERANCE)
+    # Adam does not care for a gradient's scale: losses alone would not tell a sum from a mean.
+    assert result["gradients"] == pytest.approx(alone["gradients"], rel=0.01, abs=1e-6)
 
 
 def test_two_processes_learn_what_one_learns(tmp_path: Path, alone: dict[str, Any]) -> None:
@@ -124,7 +132,9 @@ def test_parts_of_a_batch_teach_what_the_batch_teaches(tmp_path: Path, alone: di
 def test_with_offsets_too(tmp_path: Path) -> None:
     rate, model = {"learning_rate": 1e-5}, {"deformation": "parts+learned"}
     whole, parts = (learn(tmp_path / str(n), Ranks(), {"accumulate": n, **rate}, model) for n in (1, 2))
-    assert_same_course(parts, whole)
+    (tmp_path / "processes").mkdir()
+    for other in (parts, *two_processes(tmp_path / "processes", model, **rate)):
+        assert_same_course(other, whole)
     assert "loss_offset_smoothness" in losses(whole)[0]
 
 

@@ -62,9 +62,10 @@ def assert_equal_states(first: Trainer, second: Trainer) -> None:
     assert first.history == second.history
 
 
-@pytest.mark.parametrize("stop_at", [1, 3, 4])
-def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, stop_at: int) -> None:
-    params = tiny_params(train={"log_every": 2, "checkpoint_every": 100, "validate_every": 3, "sample_every": 100})
+@pytest.mark.parametrize(("stop_at", "accumulate"), [(1, 1), (3, 2), (4, 1)])
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, stop_at: int, accumulate: int) -> None:
+    train = {"log_every": 2, "checkpoint_every": 100, "validate_every": 3, "sample_every": 100, "accumulate": accumulate}
+    params = tiny_params(train=train)
     straight = trainer(tmp_path / "straight", params)
     list(straight.run())
 
@@ -172,6 +173,15 @@ def test_without_an_adversarial_weight_the_discriminator_rests(tmp_path: Path) -
     [losses] = [record.values for record in run.run() if isinstance(record, LossRecord)]
     assert losses.keys() == {"loss_l1", "loss_offset_smoothness"}
     assert all(torch.equal(old, new) for old, new in zip(before, run.discriminator.parameters(), strict=True))
+
+
+def test_either_player_is_shown_the_same_drawing_of_a_part(tmp_path: Path) -> None:
+    run, batch = trainer(tmp_path, tiny_params(train={"accumulate": 2}, model={"dropout": 0.5})), random_batch(0)
+    pairs = Pair(to_float(batch.source_images), batch.source_keypoints, to_float(batch.target_images), batch.target_keypoints).parts(2)
+    shown, learned = ([output.image for output in run._draw(pairs, learning)] for learning in (False, True))
+    assert all(torch.equal(one, other) for one, other in zip(shown, learned, strict=True))
+    run.step += 1
+    assert not any(torch.equal(one, other.image) for one, other in zip(shown, run._draw(pairs), strict=True))  # other masks
 
 
 def test_a_loss_without_any_term_is_refused(tmp_path: Path) -> None:

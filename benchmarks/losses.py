@@ -10,11 +10,11 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import click
 import torch
-from step import plain_nearest_neighbour, processor
+from machine import processor, resident_peak_megabytes
+from plain import plain_nearest_neighbour
 from torch import Tensor
 
 from posegan.device import choose_device, keep_freed_memory
@@ -25,7 +25,10 @@ METHODS = {"stacked": plain_nearest_neighbour, "ours": nearest_neighbour_loss}
 
 def draw_maps(shape: tuple[int, int, int, int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Two feature maps `(B, C, H, W)` as after a ReLU; the first takes a gradient."""
-    maps = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).relu().to(device)
+    generator = torch.Generator(device).manual_seed(0)
+    maps = [
+        torch.empty(shape, device=device).normal_(generator=generator).relu_() for _ in range(2)
+    ]  # in place: nothing freed to use again
     return maps[0].requires_grad_(), maps[1]
 
 
@@ -46,13 +49,9 @@ def peak_megabytes(method: str, maps: tuple[Tensor, Tensor], window: int) -> flo
         step(method, maps, window)
         return (torch.cuda.max_memory_allocated() - before) / 1e6
     step("ours", (maps[0][:, :, :1, :1].detach().requires_grad_(), maps[1][:, :, :1, :1]), 1)  # what the first backward loads
-    before = _resident_peak()
+    before = resident_peak_megabytes()
     step(method, maps, window)
-    return _resident_peak() - before
-
-
-def _resident_peak() -> float:
-    return float(Path("/proc/self/status").read_text(encoding="ascii").split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    return resident_peak_megabytes() - before
 
 
 @click.command()

@@ -11,8 +11,6 @@ the losses sample by sample, and is always in float32 with PyTorch's default opt
 """
 
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,7 +24,8 @@ from unittest.mock import patch
 
 import click
 import torch
-import torch.nn.functional as F
+from machine import processor, resident_peak_megabytes
+from plain import plain_discriminator, plain_nearest_neighbour, plain_warp, standing_people
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
@@ -38,12 +37,6 @@ from posegan.device import choose_device, keep_freed_memory
 from posegan.losses import GeneratorLoss, discriminator_loss
 from posegan.networks import Discriminator, Generator, GeneratorOutput
 from posegan.updates import Pair, update_discriminator, update_generator
-
-# A standing person at 128 x 64, x and y in pixels, in the order of posegan.skeleton.
-STANDING = (
-    (32, 14), (32, 28), (23, 28), (19, 42), (17, 56), (41, 28), (45, 42), (47, 56), (26, 60),
-    (25, 84), (24, 108), (38, 60), (39, 84), (40, 108), (30, 12), (34, 12), (28, 14), (36, 14),
-)  # fmt: skip
 
 
 class Variant(NamedTuple):
@@ -70,43 +63,8 @@ def make_pair(batch: int, device: torch.device) -> Pair:
     """Random images and two jittered poses a pair."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, batch, 3, 128, 64), generator=generator, dtype=torch.uint8)
-    joints = torch.tensor(STANDING, dtype=torch.float32) + 3 * torch.randn(2, batch, 18, 2, generator=generator)
-    keypoints = torch.cat((joints, torch.ones(2, batch, 18, 1)), dim=-1).to(device)
-    return Pair(to_float(images[0].to(device)), keypoints[0], to_float(images[1].to(device)), keypoints[1])
-
-
-def plain_warp(features: Tensor, affines: Tensor, valid: Tensor, masks: Tensor, offsets: None = None, combine: str = "max") -> Tensor:
-    """The deformable skip as the paper writes it: each part warps the whole map, then the masked maximum."""
-    height, width = features.shape[2:]
-    image_height, image_width = masks.shape[2:]
-    # affine_grid works on [-1, 1], image pixels on 0 .. W - 1: p = (n + 1) * W / 2 - 1 / 2.
-    size = torch.tensor([image_width, image_height], dtype=affines.dtype, device=affines.device)
-    linear, shift = affines[..., :2], affines[..., 2]
-    shift = ((linear @ (size - 1)[:, None])[..., 0] + 2 * shift + 1) / size - 1
-    normalised = torch.cat((linear * size / size[:, None], shift[..., None]), dim=-1).to(features.dtype)
-    moved = torch.zeros_like(features)
-    for part in range(valid.shape[1]):
-        grid = F.affine_grid(normalised[:, part], list(features.shape), align_corners=False)
-        warped = F.grid_sample(features, grid, align_corners=False)
-        mask = F.adaptive_max_pool2d((masks[:, part] & valid[:, part, None, None]).float()[:, None], (height, width))
-        moved = torch.maximum(moved, torch.where(mask > 0, warped, 0))  # an invalid part's affine may hold NaN
-    return moved
-
-
-def plain_nearest_neighbour(generated: Tensor, target: Tensor, window: int) -> Tensor:
-    """The nearest-neighbour loss over n x n shifted copies of the target's map."""
-    reach = window // 2
-    padded = F.pad(target, (reach, reach, reach, reach), value=torch.inf)
-    height, width = target.shape[2:]
-    shifts = [padded[:, :, y : y + height, x : x + width] for y in range(window) for x in range(window)]
-    return (torch.stack(shifts) - generated).abs().sum(dim=2).amin(dim=0).mean()
-
-
-def plain_discriminator(discriminator: Discriminator, pair: Pair, image: Tensor) -> Tensor:
-    """All 42 channels through the first convolution for every image that is judged."""
-    condition = discriminator.condition(pair.source, pair.source_keypoints, pair.target_keypoints)
-    logits: Tensor = discriminator.blocks(discriminator.first(torch.cat((condition, image), dim=1)))
-    return logits
+    source, target = (keypoints.to(device) for keypoints in standing_people(batch, 128, 64))
+    return Pair(to_float(images[0].to(device)), source, to_float(images[1].to(device)), target)
 
 
 class Players:
@@ -186,21 +144,16 @@ class Alone(NamedTuple):
 
 def measure_alone(name: str, params: Params, batch: int, device: torch.device) -> Alone:
     """Let one contestant train in this process, which holds nothing else. (Memory on a CPU: Linux only.)"""
-    before = _resident_peak() if device.type == "cpu" else 0.0
+    before = resident_peak_megabytes() if device.type == "cpu" else 0.0
     players, pair = Players(params, VARIANTS[name], device), make_pair(batch, device)
     for _ in range(2):
         players.step(pair)
-    megabytes = _resident_peak() - before if device.type == "cpu" else torch.cuda.max_memory_allocated(device) / 1e6
+    megabytes = resident_peak_megabytes() - before if device.type == "cpu" else torch.cuda.max_memory_allocated(device) / 1e6
     if players.variant.compile != "none":
         return Alone(megabytes, 0.0)
     with FlopCounterMode(display=False) as counter:
         players.step(pair)
     return Alone(megabytes, counter.get_total_flops() / 1e9)
-
-
-def _resident_peak() -> float:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return float(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 def where_time_goes(players: Players, pair: Pair, device: torch.device) -> str:
@@ -209,15 +162,6 @@ def where_time_goes(players: Players, pair: Pair, device: torch.device) -> str:
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])], acc_events=True) as record:
         players.step(pair)
     return record.key_averages().table(sort_by=f"self_{'cuda' if cuda else 'cpu'}_time_total", row_limit=15, max_name_column_width=60)
-
-
-def processor(device: torch.device) -> str:
-    """The name of what computes."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    capability = torch.backends.cpu.get_cpu_capability()
-    return f"{models[0] if models else platform.machine()} ({capability}), {os.cpu_count()} CPUs, {torch.get_num_threads()} threads"
 
 
 @click.command()

@@ -210,7 +210,7 @@ def main(
         medians = take_turns(contest, pair, device, repeats, max(warmup - 1, 0))
         report(at, needs, medians, losses, peak)
         fixed = fixed_megabytes(contest[names[0]])
-        click.echo(f"Any schedule holds {fixed:.0f} MB beside activations: both networks' weights, gradients and Adam's two moments.")
+        click.echo(f"Of the memory, both networks' weights and Adam's two moments are {fixed:.0f} MB in any schedule.")
         if profiled:
             click.echo(where_time_goes(contest[names[-1]], pair, device))
 
@@ -231,9 +231,9 @@ def take_turns(contest: Mapping[str, Players], pair: Pair, device: torch.device,
 
 
 def fixed_megabytes(players: Players) -> float:
-    """The weights of both networks four times over: themselves, their gradients, Adam's two moments."""
+    """The weights of both networks three times over: themselves and Adam's two moments."""
     weights = (weight for network in (players.generator, players.discriminator) for weight in network.parameters())
-    return 4 * sum(weight.numel() * weight.element_size() for weight in weights) / 1e6
+    return 3 * sum(weight.numel() * weight.element_size() for weight in weights) / 1e6
 
 
 def report(batch: int, needs: Mapping[str, Alone], medians: Mapping[str, float], losses: Mapping[str, float], peak: float) -> None:

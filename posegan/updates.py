@@ -35,13 +35,12 @@ def update_discriminator(
 
     The batch comes in equal parts, whose gradients add up to that of the whole; `generated` has the images of each.
     """
-    optimiser.zero_grad(set_to_none=True)
     losses = []
     for pair, images in zip(pairs, generated, strict=True):
         real_logits, fake_logits = discriminator(_condition(discriminator, pair), pair.target, images.detach())
         losses.append(discriminator_loss(real_logits.float(), fake_logits.float()))
         (losses[-1] / len(pairs)).backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
+    _step(optimiser)
     return _means([{"discriminator": loss} for loss in losses])
 
 
@@ -50,7 +49,6 @@ def update_generator(
 ) -> dict[str, Tensor]:
     """One step of the generator that made `outputs`, one for each part of the batch, against a discriminator that stands still."""
     discriminator.requires_grad_(False)  # its weights' gradients are a third of this backward pass, and nobody's
-    optimiser.zero_grad(set_to_none=True)
     terms = []
     for pair, output in zip(pairs, outputs, strict=True):  # an output may be made when it is asked for
         fake_logits = torch.zeros((), device=output.image.device)
@@ -58,9 +56,15 @@ def update_generator(
             fake_logits = discriminator(_condition(discriminator, pair), output.image)[0].float()
         terms.append(losses(output, pair.target, fake_logits))
         (torch.stack(list(terms[-1].values())).sum() / len(pairs)).backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
+    _step(optimiser)
     discriminator.requires_grad_(True)
     return _means(terms)
+
+
+def _step(optimiser: Optimizer) -> None:
+    """Use the gradients, and free them at once: the next forward pass needs their memory, as much as the weights', for what it keeps."""
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
 
 
 def _condition(discriminator: nn.Module, pair: Pair) -> Tensor:

@@ -44,21 +44,22 @@ class SharedStream:
 
 
 def learn(folder: Path, ranks: Ranks, changes: dict[str, Any], model: dict[str, Any] = PARTS) -> dict[str, Any]:
-    """What a run of 6 steps without dropout logs, the weights that it ends with, and the norms of its last gradients."""
+    """What a run of 6 steps without dropout logs, the weights that it ends with, and the norms of all gradients on the way."""
     torch.set_num_threads(1)
     train = {"batch_size": BATCH, "log_every": 1, "checkpoint_every": 3, **changes}
     params = tiny_params(train=train, model={"dropout": 0.0, **model})
     data = TrainingData(SharedStream(ranks), [random_batch(1000)], random_batch(1001))
     run = Trainer(params, data, CheckpointFolder(folder / str(ranks.rank), 3), torch.device("cpu"), ranks)
+    gradients: list[float] = []
+    for optimiser in (run.generator_optimiser, run.discriminator_optimiser):
+        optimiser.register_step_pre_hook(lambda each, *_: gradients.extend(gradient_norms(each)))
     run.resume()
     list(run.run())
-    gradients = [
-        weight.grad.norm().item()
-        for player in (run.generator, run.discriminator)
-        for weight in player.parameters()
-        if weight.grad is not None
-    ]
     return {"history": run.history, "ema": run.ema.state_dict(), "discriminator": run.discriminator.state_dict(), "gradients": gradients}
+
+
+def gradient_norms(optimiser: torch.optim.Optimizer) -> list[float]:
+    return [weight.grad.norm().item() for group in optimiser.param_groups for weight in group["params"] if weight.grad is not None]
 
 
 def learn_together(folder: Path, rank: int, port: int, changes: dict[str, Any], model: dict[str, Any]) -> None:

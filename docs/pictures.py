@@ -15,9 +15,12 @@ SHOWN = ("standing", "sitting", "waving", "arms-raised", "walking-1", "walking-3
 
 
 def main() -> None:
-    """Write docs/images/{grid,poses,transfer,walk}.png; the first is the upper half of the report's."""
+    """Write docs/images/{grid,poses,transfer,walk}.png, the first the upper half of the report's; ablation.jpg after an ablation."""
     with PIL.Image.open(Path("reports/evaluation/grid.png")) as grid:
         grid.crop((0, 0, grid.width, grid.height // 2)).save(IMAGES / "grid.png", optimize=True)
+    if (ablation := Path("reports/ablation.png")).is_file():
+        with PIL.Image.open(ablation) as grid:
+            grid.convert("RGB").save(IMAGES / "ablation.jpg", quality=88, optimize=True)
     model = ["--model", sys.argv[1] if len(sys.argv) > 1 else "models/generator.safetensors"]
     rows = [[draw_skeleton(library_pose(f"{pose}/{side}", 128, 64), 128, 64) for side in SIDES] for pose in SHOWN]
     image_grid(rows, SIDES, scale=1).save(IMAGES / "poses.png")

@@ -14,21 +14,19 @@ import click
 import pyarrow as pa
 from tqdm import tqdm
 
-import posegan
-from pipeline.keypoints import pose_rows
 from pipeline.keypoints.annotations import Matched, match_annotations, read_annotations
 from pipeline.keypoints.pose_parts import PoseParts, fingerprint_of
 from pipeline.keypoints.pose_ray import estimate_on_ray
 from pipeline.keypoints.pose_rows import STATUSES, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
 from pipeline.keypoints.pose_weights import with_local_weights
 from pipeline.market1501 import image_members, open_archive, read_member
+from pipeline.stage_code import stage_code
 from pipeline.tables import write_table
 from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.estimator import PoseEstimator, verified_weights
 
 IMAGES_A_PART = 2048  # of a run that can go on: seconds to minutes of work
-_CODE = [Path(pose_rows.__file__), *(Path(posegan.__file__).parent / f"{name}.py" for name in ("estimator", "images", "skeleton"))]
 
 
 def read_people(paths: Sequence[Path], members: Sequence[str], form: str = "") -> Matched:
@@ -135,7 +133,9 @@ def pose(params_path: Path, raw: Path, out: Path, downloads: Path, state: Path) 
         else:
             config = with_local_weights(config, downloads)
             weights = verified_weights(config.weights, config.sha256, config.trust_unpinned)
-            parts = PoseParts(state, fingerprint_of(archive, config.model_dump_json(exclude={"engine", "ray"}), [weights, *_CODE]))
+            parts = PoseParts(
+                state, fingerprint_of(archive, config.model_dump_json(exclude={"engine", "ray"}), [weights, *stage_code("pipeline.pose")])
+            )
             table = estimate_in_parts(archive, members, config, parts)
     if len(table) != len(members):
         raise RuntimeError(f"{len(members)} images went in and {len(table)} came out")

@@ -22,6 +22,7 @@ from torch import nn
 from tqdm import tqdm
 
 from pipeline.model_card import counts, model_card
+from pipeline.stage_code import ROOT, hash_of, stage_code
 from posegan.checkpoint import CheckpointFolder, save_generator
 from posegan.cli import INTERRUPTED
 from posegan.config import Params, load_params
@@ -64,7 +65,7 @@ def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, liv
     with joined() as ranks, stop_on_signals() as stop:
         params = load_params(params_path)
         data, shards_sha256 = open_training_data(shards, params, cache, rank=ranks.rank, world_size=ranks.world_size)
-        name = fingerprint(params, shards_sha256)
+        name = fingerprint(params, shards_sha256, hash_of(training_code()))
         checkpoints = CheckpointFolder(state / name, params.train.keep_checkpoints)
         trainer = Trainer(params, data, checkpoints, ranks.choose_device(params.train.device), ranks)
         resumed = trainer.resume()
@@ -91,6 +92,11 @@ def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, liv
     files = {os.path.relpath(path, card.parent): made for path, made in ((out, trainer.step), (best, step))}
     write_atomically(card, model_card(params, origin, counts(ShardIndex.load(shards, cache)), trainer.history, files))
     click.echo(f"train: {_summary(trainer)}; {speed}{time.monotonic() - started:.1f} s; wrote {out}")
+
+
+def training_code() -> list[Path]:
+    """What decides the weights: of the code that this stage rests on the library, and not how it is logged, exported and described here."""
+    return [path for path in stage_code("pipeline.train") if path.is_relative_to(ROOT / "posegan")]
 
 
 def _best(trainer: Trainer) -> tuple[int, nn.Module]:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from posegan.errors import PoseGANError
+from posegan.recipes import follow_recipe
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -27,7 +28,6 @@ SMALLEST_JUDGED = 48  # pixels: five halvings without padding at the first leave
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
 Deformation = Literal["none", "global", "parts", "learned", "parts+learned"]
 RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
-FROM_RECIPE = "recipe"  # the value, in a section, of a key that the recipe decides
 
 
 class Section(BaseModel):
@@ -309,27 +309,13 @@ class Params(Section):
     @model_validator(mode="before")
     @classmethod
     def _follow_the_recipe(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or not isinstance(values.get("recipes"), dict) or not isinstance(values.get("recipe"), str):
-            return values  # the fields' own checks say what is wrong
-        if values["recipe"] not in values["recipes"]:
-            raise ValueError(f"recipe: expected one of {', '.join(map(str, values['recipes']))}, got {values['recipe']!r}")
-        return _follow(values, values["recipes"][values["recipe"]])
+        return follow_recipe(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _image_large_enough(self) -> Self:
         if min(self.image.height, self.image.width) < SMALLEST_JUDGED:
             raise ValueError(f"image: height and width: expected at least {SMALLEST_JUDGED}, which the discriminator's patches need")
         return self
-
-
-def _follow(values: dict[str, Any], recipe: Any) -> dict[str, Any]:
-    """The sections with the recipe's value for each key that says `recipe` and that the recipe knows."""
-    followed = dict(values)
-    for name, decided in recipe.items() if isinstance(recipe, dict) else ():
-        section = values.get(name)
-        if isinstance(section, dict) and isinstance(decided, dict):
-            followed[name] = {key: decided.get(key, value) if value == FROM_RECIPE else value for key, value in section.items()}
-    return followed
 
 
 def load_params(path: Path) -> Params:

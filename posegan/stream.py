@@ -18,11 +18,8 @@ from posegan.draws import Draw, cut_into_batches
 from posegan.errors import PoseGANError
 from posegan.order import Bools, Ints, ListedOrder, Share, TrainOrder, Visit, replace_unreadable
 from posegan.pool import Pool, Reader, Skipped, image_ends
-from posegan.prefetch import DevicePrefetcher
 from posegan.shards import ShardIndex
 from posegan.stored import StoredSample
-
-__all__ = ["DevicePrefetcher", "ListedStream", "ShardIndex", "TrainStream"]
 
 Corrupt = Literal["error", "skip"]
 _Stored = Sequence[StoredSample | None]

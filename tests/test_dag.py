@@ -1,43 +1,21 @@
 """dvc.yaml says what the code does, and imports point one way."""
 
-import ast
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
+from pipeline.stage_code import NO_BEHAVIOUR, imported_files, imported_names, stage_code
 from posegan.config import Params
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("download", "pose", "pair", "shard", "train", "evaluate")
 
 
-def imported_files(stage: str) -> list[str]:
-    """The project's own modules that `pipeline/<stage>.py` needs, itself included, wherever the import stands."""
-    found: set[Path] = set()
-    waiting = [ROOT / "pipeline" / f"{stage}.py"]
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += _imports(path)
-    return sorted(str(path.relative_to(ROOT)) for path in found)
-
-
-def _imports(path: Path) -> list[Path]:
-    return [file for name in imported_names(path) if (file := ROOT / f"{name.replace('.', '/')}.py").is_file()]
-
-
-def imported_names(path: Path) -> set[str]:
-    """Dotted names that a module imports, as modules and as members of modules."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+def files_of(stage: str) -> list[str]:
+    """The project's own modules that the stage rests on, itself included."""
+    return [path.relative_to(ROOT).as_posix() for path in stage_code(f"pipeline.{stage}")]
 
 
 def stages() -> dict[str, dict[str, list[str]]]:
@@ -50,8 +28,15 @@ def test_stages_stand_in_their_order():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_are_the_modules_that_the_stage_imports(stage):
-    declared = [dep for dep in stages()[stage]["deps"] if dep.endswith(".py")]
-    assert sorted(declared) == imported_files(stage)
+    declared = {dep for dep in stages()[stage]["deps"] if dep.endswith(".py")}
+    assert declared == {*files_of(stage), *(["posegan/recipes.py"] if stage == "train" else [])}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_new_parameter_and_another_word_run_no_stage_again(stage):
+    every = {path.relative_to(ROOT).as_posix() for path in imported_files(f"pipeline.{stage}")}
+    assert every - set(files_of(stage)) == every & set(NO_BEHAVIOUR)
+    assert not {"posegan/config.py", "posegan/errors.py", "posegan/cli.py"} & set(stages()[stage]["deps"])
 
 
 def test_every_section_of_the_parameters_is_declared_by_a_stage():
@@ -71,12 +56,12 @@ def test_the_library_knows_nothing_of_the_pipeline(path):
 
 
 def test_a_loss_concerns_only_training_and_evaluation():
-    assert [stage for stage in STAGES if "posegan/losses.py" in imported_files(stage)] in (["train"], ["train", "evaluate"])
+    assert [stage for stage in STAGES if "posegan/losses.py" in files_of(stage)] in (["train"], ["train", "evaluate"])
 
 
 @pytest.mark.parametrize("stage", ["download", "pair", "shard"])
 def test_table_stages_need_no_torch(stage):
-    names = {name.split(".")[0] for file in imported_files(stage) for name in imported_names(ROOT / file)}
+    names = {name.split(".")[0] for file in files_of(stage) for name in imported_names(ROOT / file)}
     assert "torch" not in names
 
 

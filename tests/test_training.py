@@ -1,6 +1,5 @@
 """The loop: a resumed run equals an uninterrupted one; each update moves its own player only."""
 
-import ast
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +10,13 @@ import torch
 from conftest import Prepared
 from tiny_run import ROOT, RandomStream, random_batch, tiny_params
 
+from pipeline.stage_code import NO_BEHAVIOUR, imported_files
+from pipeline.train import training_code
 from posegan.checkpoint import CheckpointFolder
 from posegan.config import Params
 from posegan.data import PairBatch, to_float
 from posegan.errors import PoseGANError
-from posegan.fingerprint import _MODULES, fingerprint
+from posegan.fingerprint import fingerprint
 from posegan.losses import GeneratorLoss
 from posegan.networks import Discriminator, Generator
 from posegan.progress import Clock, RunningMeans
@@ -275,29 +276,23 @@ def test_the_clock_counts_steps_and_waiting_only() -> None:
 
 def test_fingerprint_sees_what_matters() -> None:
     params = tiny_params()
-    name = fingerprint(params, "a")
-    assert fingerprint(tiny_params(), "a") == name
-    assert fingerprint(tiny_params(evaluate={"pairs": 7}, pose={"batch_size": 3}), "a") == name
-    others = [fingerprint(params, "b"), fingerprint(tiny_params(train={"seed": 1}), "a"), fingerprint(tiny_params(loss={"l1": 9.0}), "a")]
-    assert len({name, *others}) == 4
+    name = fingerprint(params, "a", "c")
+    assert fingerprint(tiny_params(), "a", "c") == name
+    assert fingerprint(tiny_params(evaluate={"pairs": 7}, pose={"batch_size": 3}), "a", "c") == name
+    others = [
+        fingerprint(params, "b", "c"),
+        fingerprint(params, "a", "d"),
+        fingerprint(tiny_params(train={"seed": 1}), "a", "c"),
+        fingerprint(tiny_params(loss={"l1": 9.0}), "a", "c"),
+    ]
+    assert len({name, *others}) == 5
 
 
-def imported(module: str) -> set[str]:
-    """Modules of posegan that one of them imports, directly or not, and itself."""
-    found, waiting = set[str](), {module}
-    while waiting:
-        name = waiting.pop()
-        found.add(name)
-        source = (ROOT / "posegan" / f"{name}.py").read_text()
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "posegan":
-                parts = node.module.split(".")[1:] or [alias.name for alias in node.names]
-                waiting |= {parts[0]} - found if node.module != "posegan" else set(parts) - found
-    return found
-
-
-def test_fingerprint_covers_every_module_the_run_rests_on() -> None:
-    assert set(_MODULES) == (imported("training") | imported("training_data")) - {"errors", "files"}
+def test_the_name_of_a_run_covers_all_the_code_that_trains() -> None:
+    covered = {path.relative_to(ROOT).as_posix() for path in training_code()}
+    needed = {path.relative_to(ROOT).as_posix() for name in ("training", "training_data") for path in imported_files(f"posegan.{name}")}
+    assert needed - set(NO_BEHAVIOUR) <= covered
+    assert all(name.startswith("posegan/") for name in covered), "how a run is logged and described does not train it again"
 
 
 def test_shards_become_training_data(prepared: Prepared) -> None:

@@ -11,8 +11,8 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 
 from pipeline.pages.album import Pictures
-from posegan.config import FROM_RECIPE
 from posegan.errors import PoseGANError
+from posegan.recipes import FROM_RECIPE
 
 Read = Callable[[str], bytes]  # the content of a file, by its path in the project
 

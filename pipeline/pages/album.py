@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from posegan.data import PairBatch
+from posegan.batches import PairBatch
 from posegan.errors import PoseGANError
 from posegan.images import decode_image, draw_skeleton, encode_jpeg
 from posegan.samples import Picture, pictures

@@ -18,10 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posegan.checkpoint import load_generator
 from posegan.device import keep_freed_memory
-from posegan.onnx_export import INPUTS, export_onnx, open_session, trial_inputs
-from posegan.portable import PictureOnly, portable
+from posegan.inference.onnx_export import INPUTS, PictureOnly, export_onnx, open_session, portable, trial_inputs
+from posegan.model.generator_file import load_generator
 
 Trial = tuple[Tensor, Tensor, Tensor]
 Program = Callable[[Trial], np.ndarray]

@@ -37,20 +37,21 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from pipeline.keypoints.pose_rows import Row, keypoints_table
-from pipeline.market1501 import parse_name
-from pipeline.pair import make_pairs
-from pipeline.shard import make_shards
-from pipeline.tables import read_keypoints, read_pairs, write_table
-from posegan.batches import PairBatch
+from pipeline.pair.stage import make_pairs
+from pipeline.pose.rows import Row, keypoints_table
+from pipeline.raw_archive import parse_name
+from pipeline.shard.stage import make_shards
+from pipeline.tables import read_pairs, write_table
 from posegan.config import ImageConfig, PairConfig, ShardConfig
-from posegan.dataset import MarketPoseDataset
+from posegan.data.batches import PairBatch
+from posegan.data.dataset import MarketPoseDataset
+from posegan.data.index import ShardIndex
+from posegan.data.streams import TrainStream
 from posegan.device import keep_freed_memory
-from posegan.estimator import PersonPose
 from posegan.files import sha256_of
-from posegan.geometry import heatmaps
-from posegan.shards import ShardIndex
-from posegan.stream import TrainStream
+from posegan.formats.table import read_keypoints
+from posegan.model.geometry import heatmaps
+from posegan.people.estimator import PersonPose
 
 HEIGHT, WIDTH, BATCH = 128, 64, 64
 SIZE = ImageConfig(height=HEIGHT, width=WIDTH)

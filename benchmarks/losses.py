@@ -18,7 +18,7 @@ from plain import plain_nearest_neighbour
 from torch import Tensor
 
 from posegan.device import choose_device, keep_freed_memory
-from posegan.losses import nearest_neighbour_loss
+from posegan.training.losses import nearest_neighbour_loss
 
 METHODS = {"stacked": plain_nearest_neighbour, "ours": nearest_neighbour_loss}
 

@@ -23,8 +23,8 @@ from skimage.morphology import closing
 from torch import Tensor
 from warp import STANDING
 
-from posegan.metrics import ssim
-from posegan.pose_masks import MASK_CLOSING, MASK_RADIUS, masked, pose_masks
+from posegan.metrics.pose_masks import MASK_CLOSING, MASK_RADIUS, masked, pose_masks
+from posegan.metrics.similarity import ssim
 from posegan.skeleton import MASK_PAIRS
 
 Scores = npt.NDArray[np.float64]

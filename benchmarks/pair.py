@@ -23,8 +23,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.tables import KEYPOINTS_SCHEMA, joint_columns, write_blocks
+from pipeline.tables import write_blocks
 from posegan.config import PairConfig
+from posegan.formats.table import KEYPOINTS_SCHEMA, joint_columns
 from posegan.skeleton import JOINTS, TORSO
 
 RULES = PairConfig(
@@ -100,7 +101,7 @@ def pair_with_pandas(keypoints: Path, out: Path) -> int:
 
 def run_one(contender: str, keypoints: Path, out: Path) -> None:
     """In a process of its own: pair, then print the pairs, the seconds and the peak memory in MB."""
-    from pipeline.pair import write_pairs
+    from pipeline.pair.stage import write_pairs
 
     before, started = peak_megabytes(), time.perf_counter()
     pairs = pair_with_pandas(keypoints, out) if contender == "pandas" else write_pairs(out, keypoints, RULES, Path("params.yaml"))["pairs"]

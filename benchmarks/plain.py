@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posegan.networks import Discriminator
-from posegan.updates import Pair
+from posegan.model.networks import Discriminator
+from posegan.training.updates import Pair
 
 # A person who faces the camera, x and y as shares of the image, in the order of posegan.skeleton.
 STANDING = (

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.keypoints.pose_rows import estimate_archive
-from pipeline.sources.synthetic import write_sample
+from pipeline.download.sample import write_sample
+from pipeline.pose.rows import estimate_archive
 from posegan.config import SampleConfig, load_params
-from posegan.estimator import PoseEstimator, choose_person, import_yolo
+from posegan.people.estimator import PoseEstimator, choose_person, import_yolo
 from posegan.skeleton import from_coco
 
 ROOT = Path(__file__).parent.parent

@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 from pair import RULES, make_keypoints
 from PIL import Image
 
-from pipeline.pair import write_pairs
-from pipeline.shard import make_shards
-from pipeline.sharding.pieces import plan_pieces, read_pair_rows
-from pipeline.tables import read_keypoints
+from pipeline.pair.stage import write_pairs
+from pipeline.shard.plan import plan_pieces, read_pair_rows
+from pipeline.shard.stage import make_shards
 from posegan.config import ShardConfig
+from posegan.formats.table import read_keypoints
 
 CAP = 64  # images a sample
 

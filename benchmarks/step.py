@@ -30,13 +30,12 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from posegan.acceleration import begin_step, compile_networks, fused_adam, placed
 from posegan.config import Params, load_params
 from posegan.data import to_float
 from posegan.device import choose_device, keep_freed_memory
-from posegan.losses import GeneratorLoss, discriminator_loss
-from posegan.networks import Discriminator, Generator, GeneratorOutput
-from posegan.updates import Pair, update_discriminator, update_generator
+from posegan.model.networks import Discriminator, Generator, GeneratorOutput
+from posegan.training.losses import GeneratorLoss, discriminator_loss
+from posegan.training.updates import Pair, begin_step, compile_networks, fused_adam, placed, update_discriminator, update_generator
 
 
 class Variant(NamedTuple):
@@ -105,8 +104,8 @@ def plain_step(players: Players, pair: Pair) -> Tensor:
     """The reference's schedule and formulations."""
     discriminator, rest = players.discriminator, (pair.source, pair.source_keypoints)
     with ExitStack() as stack:
-        stack.enter_context(patch("posegan.networks.warp_features", plain_warp))
-        stack.enter_context(patch("posegan.losses.nearest_neighbour_loss", plain_nearest_neighbour))
+        stack.enter_context(patch("posegan.model.networks.warp_features", plain_warp))
+        stack.enter_context(patch("posegan.training.losses.nearest_neighbour_loss", plain_nearest_neighbour))
         image = players.generator(*rest, pair.target_keypoints).image
         real = plain_discriminator(discriminator, pair, pair.target)
         players.discriminator_optimiser.zero_grad()

@@ -20,15 +20,15 @@ import torch
 import yaml
 from loader import make_material
 
-from posegan.checkpoint import CheckpointFolder
 from posegan.config import Params, parse_params
+from posegan.data.index import ShardIndex
+from posegan.data.prefetch import DevicePrefetcher
+from posegan.data.streams import ListedStream, TrainStream
 from posegan.device import choose_device, keep_freed_memory
-from posegan.prefetch import DevicePrefetcher
-from posegan.records import LossRecord
-from posegan.shards import ShardIndex
-from posegan.stream import ListedStream, TrainStream
-from posegan.training import Trainer
-from posegan.training_data import TrainingData
+from posegan.training.checkpoints import CheckpointFolder
+from posegan.training.data import TrainingData
+from posegan.training.loop import start
+from posegan.training.progress import LossRecord
 
 
 def parameters(options: argparse.Namespace) -> Params:
@@ -72,8 +72,8 @@ def main() -> None:
         stream = TrainStream(index, "train", params.image, train.batch_size, 0, *pool)
         alone = to_the_device(TrainStream(index, "train", params.image, train.batch_size, 0, *pool), device, 4 * options.iterations)
         samples = next(iter(ListedStream(index, "train", params.image, 8, 8, 0)))
-        trainer = Trainer(params, TrainingData(stream, [], samples), CheckpointFolder(Path(folder) / "state", 1), device)
-        records = [record for record in trainer.run() if isinstance(record, LossRecord)]
+        run = start(params, TrainingData(stream, [], samples), CheckpointFolder(Path(folder) / "state", 1), device)
+        records = [record for record in train(run) if isinstance(record, LossRecord)]
     kept = records[len(records) // 4 :]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     waiting = [record.waiting for record in kept]

@@ -20,8 +20,8 @@ from plain import plain_warp, standing_people
 from torch import Tensor
 
 from posegan.device import keep_freed_memory
-from posegan.geometry import part_affines, part_masks
-from posegan.warp import warp_features
+from posegan.model.geometry import part_affines, part_masks
+from posegan.model.warp import warp_features
 
 
 class Scene(NamedTuple):

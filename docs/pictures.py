@@ -6,8 +6,8 @@ from pathlib import Path
 
 import PIL.Image
 
-from posegan.images import draw_skeleton, image_grid
-from posegan.pose_library import SIDES, library_pose
+from posegan.people.library import SIDES, library_pose
+from posegan.pictures import draw_skeleton, image_grid
 
 IMAGES = Path(__file__).parent / "images"
 PEOPLE = Path(__file__).parent.parent / "posegan" / "demo" / "people"

@@ -1,17 +1,12 @@
-"""`python -m pipeline`: the stages in the order in which they run, and what goes around them, each a subcommand.
+"""`python -m pipeline`: the stages in the order in which they run, and what goes around them, each a subcommand."""
 
-A command's module is imported only when it runs, so that `python -m pipeline shard` never loads the
-training code or the pose detector.
-"""
-
-import importlib
 import os
 import signal
 
 import click
 
 from pipeline.processes import die_with_parent
-from posegan.cli import ProgramGroup
+from posegan.cli import LateGroup
 
 STAGES = {
     "download": "Get the images, from the drawn sample or a Market-1501 copy, and verify them.",
@@ -46,29 +41,16 @@ SECTIONS = {
 }
 
 
-class StageGroup(ProgramGroup):
-    """The stages and the commands around them, imported on demand."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The stages in the order in which they run, then the rest."""
-        return [name for commands in SECTIONS.values() for name in commands]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A command from the module of its name, those of the exchange from `pipeline.exchange`."""
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        module = "exchange" if cmd_name in EXCHANGE else cmd_name
-        command: click.Command = getattr(importlib.import_module(f"pipeline.{module}"), cmd_name.replace("-", "_"))
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        for heading, commands in SECTIONS.items():
-            with formatter.section(heading):
-                formatter.write_dl(list(commands.items()))
+def module_of(command: str) -> str:
+    """A stage or a command is the folder of its own name; what several share is a file."""
+    if command in STAGES:
+        return f"pipeline.{command}.stage"
+    if command in EXCHANGE:
+        return "pipeline.exchange"
+    return f"pipeline.{command}" if command in USES else f"pipeline.{command}.command"
 
 
-@click.group(cls=StageGroup, invoke_without_command=True)
+@click.group(cls=LateGroup, sections=SECTIONS, find=module_of, invoke_without_command=True)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """PoseGAN's pipeline. `dvc repro` runs the stages that need it; this runs a single one.

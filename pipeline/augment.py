@@ -20,16 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from pipeline.market1501 import ImageName, image_members, open_archive, parse_name, read_member
-from pipeline.tables import Keypoints, read_keypoints
-from posegan.detection import Posed
+from pipeline.raw_archive import ImageName, image_members, open_archive, parse_name, read_member
 from posegan.device import keep_freed_memory
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, sha256_of, write_atomically
-from posegan.images import ImageError, decode_image, encode_jpeg
-from posegan.inference import Fitted, PoseTransfer
-from posegan.placing import place_keypoints
-from posegan.samples import Picture
+from posegan.formats.table import Keypoints, read_keypoints
+from posegan.images import ImageError, Picture, decode_image, encode_jpeg
+from posegan.inference.transfer import Fitted, PoseTransfer
+from posegan.people.detection import Posed
+from posegan.people.placing import place_keypoints
 from posegan.skeleton import TORSO
 
 GENERATED_SEQUENCE = 9

@@ -1,18 +1,19 @@
 """Keypoints and pairs to and from other programs: the commands beside the stages."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import click
+import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from pipeline.keypoints.annotations import meant_name, read_annotations, shown, table_annotations
-from pipeline.keypoints.pose_rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table
-from pipeline.market1501 import FOLDERS, image_members, open_archive, parse_name
-from pipeline.pose import read_people, write_keypoints
-from pipeline.published_pairs import market_test_pairs
-from pipeline.tables import Keypoints, read_keypoints, read_pairs
+from pipeline.pose.annotations import meant_name, read_annotations, shown, table_annotations
+from pipeline.pose.rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table
+from pipeline.pose.stage import read_people, write_keypoints
+from pipeline.raw_archive import DISTRACTOR, FOLDERS, JUNK, image_members, open_archive, parse_name
+from pipeline.tables import read_pairs
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path
 from posegan.formats.annotation import Annotation
@@ -21,6 +22,8 @@ from posegan.formats.detect import FORMATS
 from posegan.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
 from posegan.formats.openpose import write_openpose
 from posegan.formats.pair_csv import write_pair_csv
+from posegan.formats.table import Keypoints, read_keypoints
+from posegan.skeleton import TORSO
 
 ALL = "all"
 
@@ -198,3 +201,28 @@ def published_pairs(annotations: Path, out: Path) -> None:
 
 def _bare(names: pa.ChunkedArray) -> list[str]:
     return [PurePosixPath(name).name for name in names.to_pylist()]
+
+
+PAIRS, SEED = 12_000, 0
+_FOLDER = "bounding_box_test"
+
+
+def market_test_pairs(annotations: Sequence[Annotation], pairs: int = PAIRS, seed: int = SEED) -> list[tuple[str, str]]:
+    """A seeded sample of all ordered pairs of one identity, as the field drew it.
+
+    Images of distractors and junk, and those that lack a shoulder or a hip, are dropped; identities come in the order of their
+    first image in the file; then NumPy's legacy generator draws without replacement, as pandas' `DataFrame.sample` does.
+
+    Raises:
+        PoseGANError: fewer candidates than `pairs`.
+    """
+    people: dict[int, list[str]] = defaultdict(list)
+    for annotation in annotations:
+        name = parse_name(f"{_FOLDER}/{PurePosixPath(annotation.image).name}")
+        if name is not None and name.identity not in (DISTRACTOR, JUNK) and (annotation.keypoints[TORSO, 2] > 0).all():
+            people[name.identity].append(annotation.image)
+    candidates = [(source, target) for images in people.values() for source in images for target in images if source != target]
+    if len(candidates) < pairs:
+        raise PoseGANError(f"the annotations give {len(candidates):,} pairs, fewer than {pairs:,}; take those of the whole test split")
+    chosen = np.random.RandomState(seed).choice(len(candidates), pairs, replace=False)
+    return [candidates[row] for row in chosen]

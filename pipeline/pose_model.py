@@ -21,9 +21,9 @@ import torch
 import yaml
 from PIL import Image
 
+from pipeline.drawing.picture import HEIGHT, WIDTH, Drawing, Identity, draw_identity, draw_people, draw_placement
 from pipeline.drawing.scene import Camera, draw_camera
 from pipeline.processes import all_cores
-from pipeline.sources.synthetic import HEIGHT, WIDTH, Drawing, Identity, draw_identity, draw_people, draw_placement
 from posegan.config import PoseConfig, RayConfig
 from posegan.files import atomic_path, sha256_of
 from posegan.images import decode_image
@@ -145,7 +145,7 @@ def _label(drawing: Drawing) -> str:
 
 def train_detector(folder: Path, phase: Phase, seed: int, start: Path | None) -> Path:
     """Train yolo11n-pose for one phase, from `start` or from random weights; returns the checkpoint's path in `folder`."""
-    from posegan.estimator import import_yolo
+    from posegan.people.estimator import import_yolo
 
     yolo = import_yolo()
     from ultralytics.data import build_yolo_dataset
@@ -196,7 +196,7 @@ def _use_all_cores(trainer: Any) -> None:
 
 def accuracy_table(weights: Path, images: int, seed: int) -> str:
     """People found and PCK of their visible joints on unseen drawings: the sample's kind, and the varied kind."""
-    from posegan.estimator import PoseEstimator
+    from posegan.people.estimator import PoseEstimator
 
     config = PoseConfig(
         source="detector", annotations=[], weights=str(weights), sha256=sha256_of(weights), trust_unpinned=False,

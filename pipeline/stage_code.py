@@ -20,9 +20,10 @@ NO_BEHAVIOUR = {
 }
 
 
-def stage_code(module: str) -> list[Path]:
-    """The files below the project's root that `module` (dotted) rests on, sorted, without those of NO_BEHAVIOUR."""
-    return sorted(path for path in imported_files(module) if path.relative_to(ROOT).as_posix() not in NO_BEHAVIOUR)
+def stage_code(*modules: str) -> list[Path]:
+    """The files below the project's root that `modules` (dotted) rest on, sorted, without those of NO_BEHAVIOUR."""
+    files = frozenset[Path]().union(*map(imported_files, modules))
+    return sorted(path for path in files if path.relative_to(ROOT).as_posix() not in NO_BEHAVIOUR)
 
 
 @cache

@@ -7,36 +7,14 @@ the schema's metadata; `pandas.read_parquet` reads each into plain columns.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from posegan.errors import PoseGANError
 from posegan.files import atomic_path
-from posegan.skeleton import JOINT_COUNT, JOINTS
+from posegan.formats.table import open_table
 
-KEYPOINT_COLUMNS = tuple(f"{joint}_{axis}" for joint in JOINTS for axis in ("x", "y", "confidence"))
-
-KEYPOINTS_SCHEMA = pa.schema(
-    [
-        pa.field("image", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        *(pa.field(name, pa.int32()) for name in ("identity", "camera", "sequence", "frame", "box", "width", "height")),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("detail", pa.string()),
-        pa.field("person_confidence", pa.float32()),
-        *(pa.field(name, pa.float32()) for name in KEYPOINT_COLUMNS),
-    ],
-    metadata={
-        "units": "x, y: pixels of the image, origin at the centre of the top-left pixel; width, height: pixels",
-        "missing": "a missing joint has confidence 0 and null x and y; all joints are null when status is not ok",
-        "identity": "-1: junk box, 0: distractor",
-        "status": "ok, no_person, unreadable, bad_name",
-    },
-)
 PAIRS_SCHEMA = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
@@ -69,13 +47,6 @@ ORDER_SCHEMA = pa.schema(
 )
 
 
-class Keypoints(NamedTuple):
-    """keypoints.parquet in memory: its joints as (rows, 18, 3) float32 with confidence 0 = missing, and its other columns."""
-
-    table: pa.Table
-    joints: npt.NDArray[np.float32]
-
-
 def write_blocks(path: Path, schema: pa.Schema, blocks: Iterable[pa.Table], counts: Mapping[str, int]) -> None:
     """As `write_table`, from tables that come one after the other, each a row group; `counts` is read after the last."""
     # Without Arrow's own copy of the schema, readers take its metadata from the footer, which is written last.
@@ -94,28 +65,9 @@ def write_table(path: Path, table: pa.Table, counts: Mapping[str, int] | None = 
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_keypoints(path: Path) -> Keypoints:
-    """Read keypoints.parquet.
-
-    Raises:
-        PoseGANError: no such file, or not a table of this schema.
-    """
-    with _open(path, KEYPOINTS_SCHEMA, "pose") as file:
-        joints = np.empty((file.metadata.num_rows, len(KEYPOINT_COLUMNS)), np.float32)
-        others, start = [], 0
-        for batch in file.iter_batches():  # the wide columns never stand in memory beside the joints
-            for number, name in enumerate(KEYPOINT_COLUMNS):
-                joints[start : start + batch.num_rows, number] = batch[name].to_numpy(zero_copy_only=False)
-            others.append(batch.drop_columns(KEYPOINT_COLUMNS))
-            start += batch.num_rows
-    np.nan_to_num(joints, copy=False, nan=0.0)  # null = missing
-    schema = pa.schema(list(KEYPOINTS_SCHEMA)[: -len(KEYPOINT_COLUMNS)], file.schema_arrow.metadata)
-    return Keypoints(pa.Table.from_batches(others, schema), joints.reshape(-1, JOINT_COUNT, 3))
-
-
 def read_pairs(path: Path, row_groups: int = 0) -> pa.Table:
     """Read pairs.parquet, or only so many of its row groups, evenly spaced (0: all); errors as `read_keypoints`."""
-    with _open(path, PAIRS_SCHEMA, "pair") as file:
+    with open_table(path, PAIRS_SCHEMA, "pair") as file:
         if row_groups == 0:
             return file.read()
         spaced = np.linspace(0, file.num_row_groups - 1, min(row_groups, file.num_row_groups))
@@ -124,7 +76,7 @@ def read_pairs(path: Path, row_groups: int = 0) -> pa.Table:
 
 def pair_batches(path: Path) -> tuple[int, Iterator[pa.RecordBatch]]:
     """How many pairs pairs.parquet has, and the pairs, some hundred thousand at a time; errors as `read_keypoints`."""
-    file = _open(path, PAIRS_SCHEMA, "pair")
+    file = open_table(path, PAIRS_SCHEMA, "pair")
 
     def batches() -> Iterator[pa.RecordBatch]:
         with file:
@@ -137,29 +89,3 @@ def read_counts(table: pa.Table) -> dict[str, int]:
     """The counts that `write_table` put into a table's metadata; empty when there are none."""
     counts: dict[str, int] = json.loads((table.schema.metadata or {}).get(b"counts", b"{}"))
     return counts
-
-
-def joint_columns(joints: npt.NDArray[np.float32], known: npt.NDArray[np.bool_]) -> dict[str, pa.Array]:
-    """Joints (rows, 18, 3) as the 54 wide columns, rounded to 3 decimals; rows that are not `known` are null."""
-    rounded = np.round(joints.astype(np.float64), 3).astype(np.float32)
-    missing = rounded[..., 2] <= 0
-    columns = {}
-    for number, name in enumerate(KEYPOINT_COLUMNS):
-        joint, axis = divmod(number, 3)
-        null = ~known if axis == 2 else ~known | missing[:, joint]
-        columns[name] = pa.array(rounded[:, joint, axis], mask=null)
-    return columns
-
-
-def _open(path: Path, schema: pa.Schema, stage: str) -> pq.ParquetFile:
-    try:
-        file = pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise PoseGANError(f"{path}: no such file; run the {stage} stage first") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise PoseGANError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); run the {stage} stage again") from error
-    if not file.schema_arrow.equals(schema, check_metadata=False):
-        file.close()
-        wrong = [field.name for field in schema if field not in list(file.schema_arrow)] or ["their order"]
-        raise PoseGANError(f"{path}: columns missing or of another type: {', '.join(wrong[:5])}; run the {stage} stage again")
-    return file

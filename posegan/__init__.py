@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from posegan.errors import PoseGANError
-    from posegan.inference import PoseTransfer
+    from posegan.inference.transfer import PoseTransfer
 
 __all__ = ["PoseGANError", "PoseTransfer"]
 
@@ -23,7 +23,7 @@ __all__ = ["PoseGANError", "PoseTransfer"]
 def __getattr__(name: str) -> Any:
     # Late: the stages that only move tables import this package, and need no torch.
     if name == "PoseTransfer":
-        from posegan.inference import PoseTransfer
+        from posegan.inference.transfer import PoseTransfer
 
         return PoseTransfer
     if name == "PoseGANError":

@@ -1,16 +1,12 @@
-"""`posegan`: the command line for people who have a trained generator.
+"""`posegan`: the command line for people who have a trained generator."""
 
-A command's module is imported only when it runs, so that --help answers at once.
-"""
-
-import importlib
 import logging
 import signal
 from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from posegan.cli import ProgramGroup
+from posegan.cli import LateGroup
 
 COMMANDS = {
     "transfer": "Draw a person, or a folder of them, in another pose.",
@@ -20,26 +16,6 @@ COMMANDS = {
 }
 
 
-class LateGroup(ProgramGroup):
-    """The commands, imported on demand."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which a newcomer needs them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command from the module of its name."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = getattr(importlib.import_module(f"posegan.commands.{cmd_name}"), cmd_name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
 def _version() -> str:
     try:
         return version("posegan")
@@ -47,7 +23,7 @@ def _version() -> str:
         return "not installed"
 
 
-@click.group(cls=LateGroup, name="posegan")
+@click.group(cls=LateGroup, name="posegan", sections={"Commands": COMMANDS}, find="posegan.commands.{}".format)
 @click.version_option(_version(), prog_name="posegan")
 def cli() -> None:
     """Draw a person in another person's pose."""

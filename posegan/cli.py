@@ -1,6 +1,8 @@
-"""How a command line ends: one line for what a user can mend, a traceback only on demand."""
+"""Both command lines: commands imported when they run; one line for what a user can mend, a traceback only on demand."""
 
 import errno
+import importlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -43,6 +45,36 @@ class ProgramGroup(click.Group):
                 raise
             _fail(ctx, f"error: {error.filename or 'the disk'}: no space left; free some and run the same command again", 1)
         return None
+
+
+class LateGroup(ProgramGroup):
+    """Commands that are imported when they run, so that --help answers at once, and `shard` never loads what `train` needs.
+
+    Args:
+        sections: heading -> command -> what it does in one line, in the order in which they are listed.
+        find: the module of a command, whose function has the command's name.
+    """
+
+    def __init__(self, *args: Any, sections: Mapping[str, Mapping[str, str]], find: Callable[[str], str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sections, self._find = sections, find
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in order."""
+        return [name for commands in self._sections.values() for name in commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, imported now."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = getattr(importlib.import_module(self._find(cmd_name)), cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        for heading, commands in self._sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(list(commands.items()))
 
 
 def _fail(ctx: click.Context, message: str, code: int) -> None:

@@ -4,18 +4,19 @@ Legend: H, W height and width in pixels; K = 18 joints. Pixel coordinates have t
 centre of the top-left pixel, so a pixel's area reaches half a pixel to either side.
 """
 
-import colorsys
 import io
 import struct
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from posegan.errors import PoseGANError
-from posegan.skeleton import BONES, JOINT_COUNT, SHOULDER_HIP_SIDES, TORSO
+from posegan.skeleton import SHOULDER_HIP_SIDES, TORSO
+
+Picture = npt.NDArray[np.uint8]  # (H, W, 3)
+
 
 MAX_PIXELS = 64_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -26,8 +27,6 @@ _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyEr
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # The person's frame, in shoulder-hip lengths: around the joints, and from the torso's middle up and down an upright body.
 MARGIN, ABOVE, BELOW = 0.5, 1.8, 2.8
-LARGE = 256  # pixels of height from which a grid needs no enlargement
-_GROUND = (24, 24, 28)
 
 
 class ImageError(PoseGANError):
@@ -161,61 +160,3 @@ def _moved(keypoints: npt.NDArray[np.float32], scale: float, left: float, top: f
     moved[..., :2] = moved[..., :2] * np.float32(scale) + np.array([left, top], np.float32)
     moved[moved[..., 2] <= 0] = 0
     return moved
-
-
-def draw_skeleton(keypoints: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Draw one person's keypoints (K, 3) as coloured bones on a dark ground: uint8 (H, W, 3).
-
-    Every bone has its own hue, so that left and right can be told apart; bones with a missing end are left out.
-    """
-    return _with_bones(Image.new("RGB", (width, height), _GROUND), keypoints, max(1, round(height / 64)))
-
-
-def draw_skeleton_over(picture: npt.NDArray[np.uint8], keypoints: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """As `draw_skeleton`, with finer lines over a copy of an image (H, W, 3) that the keypoints belong to."""
-    return _with_bones(Image.fromarray(picture), keypoints, max(1, round(len(picture) / 128)))
-
-
-def _with_bones(canvas: Image.Image, keypoints: npt.NDArray[np.float32], thickness: int) -> npt.NDArray[np.uint8]:
-    draw = ImageDraw.Draw(canvas)
-    for number, (start, end) in enumerate(BONES):
-        if keypoints[start, 2] > 0 and keypoints[end, 2] > 0:
-            ends = [(float(keypoints[joint, 0]), float(keypoints[joint, 1])) for joint in (start, end)]
-            draw.line(ends, fill=_hue(number / len(BONES)), width=thickness)
-    for joint in range(JOINT_COUNT):
-        x, y, confidence = (float(value) for value in keypoints[joint])
-        if confidence > 0:
-            draw.ellipse((x - thickness, y - thickness, x + thickness, y + thickness), fill=_hue(joint / JOINT_COUNT))
-    return np.asarray(canvas, dtype=np.uint8)
-
-
-def _hue(fraction: float) -> tuple[int, int, int]:
-    red, green, blue = colorsys.hsv_to_rgb(fraction, 0.75, 1.0)
-    return round(255 * red), round(255 * green), round(255 * blue)
-
-
-def image_grid(rows: Sequence[Sequence[npt.NDArray[np.uint8]]], header: Sequence[str] | None = None, scale: int = 0) -> Image.Image:
-    """Lay uint8 (H, W, 3) images of one size out as rows, enlarged `scale` times, with a heading over each column.
-
-    Scale 0: twice, but images of 256 pixels and more as they are; such a grid is large enough.
-
-    Raises:
-        ValueError: no image, or images of unequal sizes.
-    """
-    sizes = {image.shape for row in rows for image in row}
-    if len(sizes) != 1:
-        raise ValueError(f"rows: expected images of one shape, got {sorted(sizes)}")
-    height, width, _ = sizes.pop()
-    scale = scale or (1 if height >= LARGE else 2)
-    height, width = scale * height, scale * width
-    gap, columns = 4, max(len(row) for row in rows)
-    top = 20 if header else gap
-    grid = Image.new("RGB", (gap + columns * (width + gap), top + len(rows) * (height + gap)), "white")
-    draw = ImageDraw.Draw(grid)
-    for column, text in enumerate(header or ()):
-        draw.text((gap + column * (width + gap) + width / 2, top / 2), text, fill="black", font=ImageFont.load_default(11), anchor="mm")
-    for row_number, row in enumerate(rows):
-        for column, image in enumerate(row):
-            tile = Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST)
-            grid.paste(tile, (gap + column * (width + gap), top + row_number * (height + gap)))
-    return grid

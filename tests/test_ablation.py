@@ -9,14 +9,12 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from judged import SIZE, batch, evaluation, flat, names
 
-from pipeline.ablation import check_budget, check_pairs, plan
-from pipeline.experiments.grid import draw_grid, first_pairs
-from pipeline.experiments.results import Experiment, read_experiment, read_pictures
-from pipeline.experiments.table import budget, markdown, row_title, summarise
-from pipeline.pages.album import AlbumMaker, Pictures
+from pipeline.ablation.command import check_budget, check_pairs, draw_grid, first_pairs, plan
+from pipeline.ablation.results import Experiment, budget, markdown, read_experiment, read_pictures, row_title, summarise
+from pipeline.evaluate.album import AlbumMaker, Pictures
 from posegan.errors import PoseGANError
+from tests.support.judged import SIZE, batch, evaluation, flat, names
 
 KNOWN = ["baseline", "dsc", "ours"]
 LOSSES = {"plain": {"perceptual": 0.0, "nearest_neighbour": 0.0}, "seen": {"perceptual": 0.0, "nearest_neighbour": 0.01}}
@@ -72,7 +70,9 @@ def test_the_table_holds_means_and_half_ranges_floor_and_ceiling() -> None:
     )
 
 
-@pytest.mark.parametrize(("metric", "title"), [("lpips", "LPIPS ↓"), ("lpips_random_filters", "LPIPS' stand-in, random filters ↓")])
+@pytest.mark.parametrize(
+    ("metric", "title"), [("lpips", "LPIPS (AlexNet) ↓"), ("lpips_random_filters", "LPIPS' stand-in, random filters ↓")]
+)
 def test_lpips_and_its_stand_in_have_a_column_where_they_were_measured(metric: str, title: str) -> None:
     measured = {"ssim": 0.5, "lpips": None, metric: 0.25, f"copy_{metric}": 0.125}
     table = markdown(summarise(["dsc"], [measured]), "")

@@ -5,14 +5,13 @@ from typing import Any
 import pytest
 import torch
 from functorch.compile import make_boxed_func
-from tiny_run import random_batch, tiny_params
 from torch._dynamo.backends.common import aot_autograd
 
-from posegan.acceleration import compile_networks, fused_adam, placed
-from posegan.batches import to_float
-from posegan.losses import GeneratorLoss
-from posegan.networks import Discriminator, Generator
-from posegan.updates import Pair, update_discriminator, update_generator
+from posegan.data.batches import to_float
+from posegan.model.networks import Discriminator, Generator
+from posegan.training.losses import GeneratorLoss
+from posegan.training.updates import Pair, compile_networks, fused_adam, placed, update_discriminator, update_generator
+from tests.support.tiny_run import random_batch, tiny_params
 
 CPU = torch.device("cpu")
 PARAMS = tiny_params(model={"dropout": 0.0}, loss={"nearest_neighbour": 0.01})

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from judged import batch, flat, names, pose
 
-from pipeline.pages.album import AlbumMaker, Pictures
+from pipeline.evaluate.album import AlbumMaker, Pictures
 from posegan.errors import PoseGANError
+from tests.support.judged import batch, flat, names, pose
 
 
 def made(sizes: list[int]) -> Pictures:

@@ -5,9 +5,9 @@ from pathlib import Path
 import PIL.Image
 import pytest
 from click.testing import CliRunner, Result
-from use_fixtures import drawn_person, photograph, write_model
 
 from posegan.__main__ import cli
+from tests.support.use_fixtures import drawn_person, photograph, write_model
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import Prepared, market
 
 from pipeline.__main__ import EXCHANGE, STAGES, cli
 from pipeline.exchange import bare_names, rows_without_archive, write_annotations
-from pipeline.keypoints.annotations import match_annotations, read_annotations
-from pipeline.keypoints.pose_rows import annotate_archive, keypoints_table
-from pipeline.pose import read_people
-from pipeline.tables import read_counts, read_keypoints, read_pairs
+from pipeline.pose.annotations import match_annotations, read_annotations
+from pipeline.pose.rows import annotate_archive, keypoints_table
+from pipeline.pose.stage import read_people
+from pipeline.tables import read_counts, read_pairs
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation, nobody
 from posegan.formats.coco import read_coco, write_coco
@@ -22,7 +21,9 @@ from posegan.formats.detect import FORMATS, detect_format
 from posegan.formats.keypoint_csv import HEADER, read_keypoint_csv, write_keypoint_csv
 from posegan.formats.openpose import read_openpose, write_openpose
 from posegan.formats.pair_csv import read_pair_csv, write_pair_csv
+from posegan.formats.table import read_keypoints
 from posegan.skeleton import JOINTS, NECK, from_coco
+from tests.support.small_market import Prepared, market
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = [form for form in FORMATS if form != "table"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sources.answers import ChangedError, Origin, Plan, RetryError, page_in, plan_answer, seconds_of, validator_of
+from pipeline.http.answers import ChangedError, Origin, Plan, RetryError, page_in, plan_answer, seconds_of, validator_of
 from posegan.errors import PoseGANError
 
 ORIGIN = Origin("http://a/b", '"1"', 100)

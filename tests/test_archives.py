@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.sources.archives import Limits, open_members
+from pipeline.download.archives import Limits, open_members
 from posegan.errors import PoseGANError
 
 CONTENT = {"a/one.jpg": b"1" * 700, "a/two.jpg": bytes(range(256)) * 5, "three.txt": b""}

@@ -7,16 +7,16 @@ import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from conftest import Prepared
-from use_fixtures import write_model
 
 import pipeline.augment as stage
 from pipeline.__main__ import cli
 from pipeline.augment import MANIFEST, TRAIN, chosen_poses, train_sources
-from pipeline.market1501 import parse_name
-from pipeline.tables import read_keypoints
+from pipeline.raw_archive import parse_name
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
+from posegan.formats.table import read_keypoints
+from tests.support.small_market import Prepared
+from tests.support.use_fixtures import write_model
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 import torch
 
-from posegan.batches import to_float, to_uint8
+from posegan.data.batches import to_float, to_uint8
 
 
 def test_to_uint8_undoes_to_float_for_every_value() -> None:

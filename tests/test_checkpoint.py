@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_run import ROOT, random_batch, tiny_params
 
-from posegan.checkpoint import CheckpointFolder, load_generator, read_generator_card, save_generator
 from posegan.errors import PoseGANError
-from posegan.networks import Generator
+from posegan.model.generator_file import load_generator, read_generator_card, save_generator
+from posegan.model.networks import Generator
+from posegan.training.checkpoints import CheckpointFolder
+from tests.support.tiny_run import ROOT, random_batch, tiny_params
 
 
 def steps(folder: Path) -> list[int]:

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
-from judged import evaluation
 
 from pipeline.__main__ import cli
-from pipeline.pages.comparison import Difference, common_rows, differences
-from pipeline.pages.comparison_page import verdict
-from pipeline.pages.report import write_report
+from pipeline.compare.command import verdict
+from pipeline.compare.numbers import Difference, common_rows, differences
+from pipeline.evaluate.report import write_report
+from tests.support.judged import evaluation
 
 SCORES = [0.1, 0.5, 0.3, 0.4, 0.6, 0.2]
 

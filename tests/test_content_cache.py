@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from posegan.content_cache import ContentCache
+from pipeline.evaluate.content_cache import ContentCache
 
 
 class Counting:

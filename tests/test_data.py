@@ -1,9 +1,9 @@
 from itertools import islice
 
 import torch
-from conftest import Prepared
 
 from posegan import data
+from tests.support.small_market import Prepared
 
 
 def test_what_the_public_face_names_is_there() -> None:

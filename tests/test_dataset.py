@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import HEIGHT, WIDTH, Prepared
 from torch.utils.data import DataLoader
 
 from pipeline.tables import read_pairs
-from posegan.dataset import MarketPoseDataset
+from posegan.data.dataset import MarketPoseDataset
 from posegan.errors import PoseGANError
-from posegan.geometry import heatmaps
+from posegan.model.geometry import heatmaps
+from tests.support.small_market import HEIGHT, WIDTH, Prepared
 
 
 def dataset_of(prepared: Prepared, split: str = "train") -> MarketPoseDataset:

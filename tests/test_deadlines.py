@@ -2,7 +2,7 @@ import socket
 import time
 from types import SimpleNamespace
 
-from pipeline.sources.deadlines import DeadlineGuard
+from pipeline.http.transfer import DeadlineGuard
 
 
 def connected(guard: DeadlineGuard) -> tuple[socket.socket, socket.socket]:

@@ -6,7 +6,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from posegan.decoding import AS_IT_IS, decode_images
+from posegan.data.reader import AS_IT_IS, decode_images
 from posegan.images import ImageError, decode_image, fit_image
 
 HEIGHT, WIDTH = 64, 48
@@ -47,7 +47,7 @@ def test_pixels_are_those_of_the_decoder_of_all_stages(name: str) -> None:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_plain_jpegs_do_without_pillow(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("posegan.decoding.decode_image")
+    monkeypatch.delattr("posegan.data.reader.decode_image")
     assert decode_images([PLAIN[name]], np.empty((1, 3, HEIGHT, WIDTH), np.uint8)) == [AS_IT_IS]
 
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import PIL.Image
 import pytest
-from use_fixtures import drawn_person, write_model
 
-from posegan.demo.limits import RateLimit
-from posegan.demo.server import open_server
+from posegan.demo.server import RateLimit, open_server
 from posegan.demo.studio import Studio
-from posegan.inference import PoseTransfer
+from posegan.inference.transfer import PoseTransfer
+from tests.support.use_fixtures import drawn_person, write_model
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, of the extra posegan[dev]")
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

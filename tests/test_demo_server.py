@@ -16,19 +16,18 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from hostile import pictures
-from test_transfer_command import huge_png
-from tiny_run import ROOT, hear_ctrl_c
-from use_fixtures import drawn_person, write_model
 
 from posegan.demo import server as demo_server
-from posegan.demo.limits import LARGEST_BODY, WAITING, RateLimit
-from posegan.demo.server import open_server
+from posegan.demo.server import LARGEST_BODY, WAITING, RateLimit, open_server
 from posegan.demo.studio import Studio
 from posegan.errors import PoseGANError
-from posegan.estimator import PersonPose
-from posegan.inference import PoseTransfer
-from posegan.pose_library import library_pose
+from posegan.inference.transfer import PoseTransfer
+from posegan.people.estimator import PersonPose
+from posegan.people.library import library_pose
+from tests.support.hostile import pictures
+from tests.support.tiny_run import ROOT, hear_ctrl_c
+from tests.support.use_fixtures import drawn_person, write_model
+from tests.test_transfer_command import huge_png
 
 
 class Everywhere:

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from tiny_run import ROOT, random_batch
 
 from posegan.config import PoseConfig, load_params
-from posegan.detection import SHIPPED, read_posed
 from posegan.errors import PoseGANError
-from posegan.estimator import PersonPose
+from posegan.people.detection import SHIPPED, read_posed
+from posegan.people.estimator import PersonPose
 from posegan.skeleton import LEFT_HIP, RIGHT_SHOULDER
+from tests.support.tiny_run import ROOT, random_batch
 
 
 class TellingDetector:

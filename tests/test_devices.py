@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 import torch
-from test_warp import scene
-from tiny_run import RandomStream, random_batch, tiny_params
 
-from posegan.checkpoint import CheckpointFolder
-from posegan.losses import nearest_neighbour_loss
-from posegan.prefetch import DevicePrefetcher
-from posegan.records import LossRecord
-from posegan.training import Trainer
-from posegan.training_data import TrainingData
-from posegan.warp import warp_features
+from posegan.data.prefetch import DevicePrefetcher
+from posegan.model.warp import warp_features
+from posegan.training.checkpoints import CheckpointFolder
+from posegan.training.data import TrainingData
+from posegan.training.loop import Run, start, train
+from posegan.training.losses import nearest_neighbour_loss
+from posegan.training.progress import LossRecord
+from tests.support.tiny_run import RandomStream, random_batch, tiny_params
+from tests.test_warp import scene
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 DEVICES = ["cpu", pytest.param("cuda", marks=CUDA)]
@@ -55,14 +55,13 @@ def test_batches_arrive_as_they_left_while_the_device_computes(device: str) -> N
     assert number == 7
 
 
-def run_on(device: str, folder: Path, **train: Any) -> tuple[Trainer, list[dict[str, float]]]:
+def run_on(device: str, folder: Path, **settings: Any) -> tuple[Run, list[dict[str, float]]]:
     """A run of four steps, or what is left of it, and its losses."""
-    changes = {"iterations": 4, "log_every": 1, "validate_every": 4, "sample_every": 4, "checkpoint_every": 2, **train}
+    changes = {"iterations": 4, "log_every": 1, "validate_every": 4, "sample_every": 4, "checkpoint_every": 2, **settings}
     params = tiny_params(train=changes, model={"dropout": 0.0}, loss={"nearest_neighbour": 0.01})
     data = TrainingData(RandomStream(), [random_batch(1000)], random_batch(1001))
-    run = Trainer(params, data, CheckpointFolder(folder, 3), torch.device(device))
-    run.resume()
-    return run, [record.values for record in run.run() if isinstance(record, LossRecord)]
+    run = start(params, data, CheckpointFolder(folder, 3), torch.device(device))
+    return run, [record.values for record in train(run) if isinstance(record, LossRecord)]
 
 
 @pytest.fixture(scope="module")
@@ -90,5 +89,5 @@ def test_a_run_follows_the_cpu_s_and_goes_on_from_its_state(
     (tmp_path / "step-00000004.pt").unlink()
     again, rest = run_on(device, tmp_path, **train)
     assert len(rest) == 2
-    for name, weight in run.ema.state_dict().items():
-        torch.testing.assert_close(again.ema.state_dict()[name], weight, rtol=0.02, atol=2e-3)  # on CUDA sums differ from run to run
+    for name, weight in run.state.ema.state_dict().items():
+        torch.testing.assert_close(again.state.ema.state_dict()[name], weight, rtol=0.02, atol=2e-3)  # on CUDA sums differ from run to run

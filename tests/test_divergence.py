@@ -6,21 +6,27 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_run import RandomStream, random_batch, tiny_params
 
-from posegan.checkpoint import CheckpointFolder
 from posegan.data import PairBatch
-from posegan.divergence import Divergence, divergence_limits, find_divergence
 from posegan.errors import PoseGANError
-from posegan.training import Trainer
-from posegan.training_data import TrainingData
+from posegan.training.checkpoints import CheckpointFolder
+from posegan.training.data import TrainingData
+from posegan.training.loop import Run, start, train
+from posegan.training.losses import GeneratorLoss
+from posegan.training.progress import Divergence, RunningMeans, divergence_limits, find_divergence
+from tests.support.tiny_run import RandomStream, random_batch, tiny_params
 
 LIMITS = {"loss_l1": 80.0, "loss_discriminator": 14.0}
 
 
 def test_a_player_may_be_worse_than_an_untrained_one_but_not_far_worse() -> None:
-    limits = divergence_limits({"loss_l1": 40.0, "loss_adversarial": 0.7, "loss_offset_smoothness": 0.0})
+    limits = divergence_limits({"loss_l1": 40.0})
     assert limits == {"loss_l1": 80.0, "loss_discriminator": pytest.approx(20 * math.log(2))}
+
+
+def test_terms_that_say_nothing_of_the_generator_alone_are_not_judged() -> None:
+    params = tiny_params(loss={"l1": 1.0, "adversarial": 1.0, "offset_smoothness": 1.0})
+    assert GeneratorLoss(params.loss, params.features).telling == {"l1"}
 
 
 @pytest.mark.parametrize("every", [1, 7, 20, 50])
@@ -54,33 +60,40 @@ class DarkTargets(RandomStream):
             yield batch._replace(target_images=torch.full_like(batch.target_images, 30))
 
 
-def dark_run(folder: Path, **changes: object) -> Trainer:
-    train = {"iterations": 60, "log_every": 10, "checkpoint_every": 10, "validate_every": 100, "sample_every": 100, "keep_checkpoints": 9}
+def dark_run(folder: Path, **changes: object) -> Run:
+    settings = {
+        "iterations": 60,
+        "log_every": 10,
+        "checkpoint_every": 10,
+        "validate_every": 100,
+        "sample_every": 100,
+        "keep_checkpoints": 9,
+    }
     stream = DarkTargets()
     data = TrainingData(stream, [random_batch(1000)], next(stream.batches(1001)))
-    return Trainer(tiny_params(train=train | changes), data, CheckpointFolder(folder, 9), torch.device("cpu"))
+    return start(tiny_params(train=settings | changes), data, CheckpointFolder(folder, 9), torch.device("cpu"))
 
 
 def test_a_saturated_image_stops_the_run_with_step_term_and_a_state_from_before(tmp_path: Path) -> None:
     run = dark_run(tmp_path)
-    iterate = run._iterate
 
-    def saturate_after_step_20(batch: PairBatch) -> None:
-        iterate(batch)
-        if run.step >= 20:
-            run.generator.decoder.last.bias.data.fill_(50.0)  # tanh gives white from here on
+    class Saturating(RunningMeans):
+        def add(self, step: int, terms: dict[str, torch.Tensor]) -> None:
+            super().add(step, terms)
+            if step >= 20:
+                run.state.generator.decoder.last.bias.data.fill_(50.0)  # tanh gives white from here on
 
-    run._iterate = saturate_after_step_20  # type: ignore[method-assign]
+    run.state.means = Saturating()
     with pytest.raises(
         PoseGANError, match=r"diverged: at step 40 loss_l1 is 17\d.*of the last 20 steps.*last good state is of step 20, in"
     ):
-        list(run.run())
+        list(train(run))
 
 
 def test_a_run_that_learns_is_let_alone(tmp_path: Path) -> None:
     run = dark_run(tmp_path)
-    list(run.run())
-    assert run.step == 60
+    list(train(run))
+    assert run.state.step == 60
 
 
 def test_a_learning_rate_that_is_far_too_high_stops_the_run(tmp_path: Path) -> None:
@@ -88,4 +101,4 @@ def test_a_learning_rate_that_is_far_too_high_stops_the_run(tmp_path: Path) -> N
         PoseGANError,
         match=r"the run has diverged: .* lower train\.learning_rate .*\((the last good state is|.* has no state from before it)",
     ):
-        list(dark_run(tmp_path, learning_rate=5.0).run())
+        list(train(dark_run(tmp_path, learning_rate=5.0)))

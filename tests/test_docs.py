@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tiny_run import ROOT
 
 from pipeline.__main__ import cli as pipeline_cli
 from posegan.__main__ import cli as posegan_cli
+from tests.support.tiny_run import ROOT
 
 DOCS = ROOT / "docs"
 

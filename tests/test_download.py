@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import jpeg, market
-from loopback import serving
 
-from pipeline.download import download, from_archive, from_folder, from_url
-from pipeline.sources.archives import Limits
+from pipeline.download.archives import Limits
+from pipeline.download.stage import download, from_archive, from_folder, from_url
 from posegan.errors import PoseGANError
+from tests.support.loopback import serving
+from tests.support.small_market import jpeg, market
 
 NAMES = ("bounding_box_train/0002_c1s1_000451_03.jpg", "bounding_box_test/0001_c1s1_000451_03.jpg", "query/0001_c2s1_000451_00.jpg")
 CONTENT = {name: jpeg(seed) for seed, name in enumerate(NAMES)}

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from posegan.draws import Draw, cut_into_batches
-from posegan.pool import Pool
+from posegan.data.reader import Pool
+from posegan.data.streams import Draw, cut_into_batches
 
 
 def draws(sizes: list[int], batch_size: int, first: int = 0, kept: np.ndarray | None = None) -> list[Draw]:

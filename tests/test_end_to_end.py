@@ -1,10 +1,12 @@
 """A fresh clone, `dvc repro` on a tiny sample, and what a second, a forced and an edited run do."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -74,8 +76,62 @@ def test_the_whole_way(clone):
     for stage in ("download", "pose", "pair", "shard"):
         assert after[stage] == before[stage], stage
 
-    losses = clone / "posegan" / "losses.py"
+    losses = clone / "posegan" / "training" / "losses.py"
     losses.write_text(losses.read_text() + "\n# edited\n")
     ran = repro(clone)
     assert ran[0] == "train"
     assert set(ran) <= {"train", "evaluate"}
+
+    for edit, expected in EDITS.items():
+        assert changed_by(clone, edit) == expected, edit
+
+
+def a_parameter(section: str, config: str) -> Callable[[Path], None]:
+    """Adds a key to a section of params.yaml and to its typed class."""
+
+    def edit(folder: Path) -> None:
+        params = yaml.safe_load((folder / "params.yaml").read_text())
+        params[section]["new_key"] = 1
+        (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        typed = folder / "posegan" / "config.py"
+        head, tail = re.split(rf"(?<=class {config}\(Section\):\n)", typed.read_text())
+        docstring, fields = re.split(r'(?<="""\n)(?=\n)', tail, maxsplit=1)
+        typed.write_text(f"{head}{docstring}\n    new_key: int\n{fields.removeprefix(chr(10))}")
+
+    return edit
+
+
+def a_line(name: str) -> Callable[[Path], None]:
+    """Edits a module, or makes a new one."""
+
+    def edit(folder: Path) -> None:
+        with (folder / name).open("a") as module:
+            module.write("\n# edited\n")
+
+    return edit
+
+
+# What an edit changes at once; what comes after those stages runs only if what they write changes.
+EDITS = {
+    a_parameter("train", "TrainConfig"): {"train"},
+    a_parameter("loss", "LossConfig"): {"train"},
+    a_line("posegan/pictures.py"): {"train", "evaluate"},
+    a_line("posegan/people/estimator.py"): {"pose", "evaluate"},
+    a_line("posegan/metrics/keypoints.py"): {"evaluate"},
+    a_line("posegan/frozen/inception.py"): {"evaluate"},
+    a_line("posegan/errors.py"): set(),
+    a_line("pipeline/pair/another_rule.py"): {"pair"},
+}
+
+
+def changed_by(folder: Path, edit: Callable[[Path], None]) -> set[str]:
+    """The stages that `dvc status` finds changed by an edit, which is undone afterwards."""
+    before = {path: path.read_bytes() for path in (folder / "params.yaml", *folder.glob("p*/**/*.py"))}
+    edit(folder)
+    done = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], cwd=folder, capture_output=True, text=True, check=True)
+    for path in folder.glob("p*/**/*.py"):
+        if path not in before:
+            path.unlink()
+    for path, content in before.items():
+        path.write_bytes(content)
+    return set(json.loads(done.stdout))

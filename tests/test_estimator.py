@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import jpeg
 from PIL import Image
 
-from pipeline.market1501 import image_members
-from pipeline.sources.synthetic import write_sample
+from pipeline.download.sample import write_sample
+from pipeline.raw_archive import image_members
 from posegan.config import PoseConfig, SampleConfig, load_params
 from posegan.errors import PoseGANError
-from posegan.estimator import PoseEstimator, choose_person, verified_weights
 from posegan.files import sha256_of
 from posegan.images import decode_image
+from posegan.people.estimator import PoseEstimator, choose_person, verified_weights
 from posegan.skeleton import NECK, from_coco
+from tests.support.small_market import jpeg
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,19 +11,22 @@ import PIL.Image
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import Prepared
-from random_weights import random_state, save_weights
-from tiny_run import HEIGHT, WIDTH, random_batch, tiny_params
 
-from pipeline.evaluate import Places, foreign_images, judge, open_stream, own_images, summary_table
-from pipeline.evaluate import evaluate as command
-from pipeline.judging.scores import METRICS, STAND_INS, flat_metrics
-from pipeline.pages.report import Evaluation, facts
-from posegan.checkpoint import save_generator
+from pipeline.evaluate.metrics import METRICS
+from pipeline.evaluate.report import Evaluation, facts
+from pipeline.evaluate.scores import flat_metrics
+from pipeline.evaluate.stage import Places, foreign_images, judge, open_stream, own_images, summary_table
+from pipeline.evaluate.stage import evaluate as command
 from posegan.config import Params
 from posegan.errors import PoseGANError
-from posegan.estimator import PersonPose
-from posegan.networks import Generator
+from posegan.model.generator_file import save_generator
+from posegan.model.networks import Generator
+from posegan.people.estimator import PersonPose
+from tests.support.random_weights import random_state, save_weights
+from tests.support.small_market import Prepared
+from tests.support.tiny_run import HEIGHT, WIDTH, random_batch, tiny_params
+
+STAND_INS = [name for name, metric in METRICS.items() if metric.stands_in]
 
 
 class OneDetector:

@@ -14,8 +14,8 @@ from torchvision.transforms.functional import normalize
 
 from posegan.config import FeaturesConfig
 from posegan.errors import PoseGANError
-from posegan.features import VGG19Features
 from posegan.files import sha256_of
+from posegan.frozen.vgg import VGG19Features
 
 RANDOM = FeaturesConfig(weights="random", sha256="")
 
@@ -158,7 +158,7 @@ def test_official_weights_are_fetched_once_into_torch_home(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: dict[str, Tensor]
 ) -> None:
     weights, sha256 = served(tmp_path, state)
-    monkeypatch.setattr("posegan.features.VGG19_Weights", weights)
+    monkeypatch.setattr("posegan.frozen.vgg.VGG19_Weights", weights)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     for given in ("", sha256):
         features = VGG19Features(["relu1_2"], FeaturesConfig(weights="official", sha256=given))
@@ -170,7 +170,7 @@ def test_official_weights_are_fetched_once_into_torch_home(
 @pytest.mark.parametrize("pin", [False, True])
 def test_a_copy_in_torch_home_is_verified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: dict[str, Tensor], pin: bool) -> None:
     weights, sha256 = served(tmp_path, state)
-    monkeypatch.setattr("posegan.features.VGG19_Weights", weights)
+    monkeypatch.setattr("posegan.frozen.vgg.VGG19_Weights", weights)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     place = tmp_path / "home" / "hub" / "checkpoints" / f"vgg19-{sha256[:8]}.pth"
     place.parent.mkdir(parents=True)

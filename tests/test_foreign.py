@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from pipeline.judging.foreign import ForeignImages
+from pipeline.evaluate.other_images import ForeignImages
 from posegan.config import ImageConfig
 from posegan.errors import PoseGANError
 

@@ -10,7 +10,7 @@ import torch
 from skimage.transform import AffineTransform
 from torch import Tensor
 
-from posegan.geometry import body_affine, fit_affine, heatmaps, part_affines, part_masks, poses_between
+from posegan.model.geometry import body_affine, fit_affine, heatmaps, part_affines, part_masks, poses_between
 from posegan.skeleton import HEAD, JOINT_COUNT, LIMBS, MIRROR_LIMB, NECK, PARTS, RIGHT_ANKLE, RIGHT_KNEE, RIGHT_SHOULDER, TORSO
 
 HEIGHT, WIDTH = 128, 64

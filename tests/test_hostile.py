@@ -6,18 +6,19 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import hostile
 import numpy as np
 import pytest
 
-from pipeline.download import from_archive
-from pipeline.keypoints.pose_rows import STATUSES, annotate_archive, keypoints_table
-from pipeline.market1501 import image_members, open_archive
-from pipeline.pose import write_keypoints
-from pipeline.sources.archives import Limits
-from pipeline.tables import read_counts, read_keypoints
+from pipeline.download.archives import Limits
+from pipeline.download.stage import from_archive
+from pipeline.pose.rows import STATUSES, annotate_archive, keypoints_table
+from pipeline.pose.stage import write_keypoints
+from pipeline.raw_archive import image_members, open_archive
+from pipeline.tables import read_counts
 from posegan.errors import PoseGANError
+from posegan.formats.table import read_keypoints
 from posegan.images import ImageError, decode_image
+from tests.support import hostile
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow's remarks on what it reads
 

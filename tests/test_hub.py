@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_run import random_batch, tiny_params
 
-from posegan.checkpoint import save_generator
 from posegan.errors import PoseGANError
-from posegan.hub import CARD, CONFIG, WEIGHTS, save_pretrained
-from posegan.inference import PoseTransfer
-from posegan.networks import Generator
+from posegan.inference.transfer import PoseTransfer
+from posegan.model.generator_file import CARD, CONFIG, WEIGHTS, save_generator, save_pretrained
+from posegan.model.networks import Generator
+from tests.support.tiny_run import random_batch, tiny_params
 
 
 @pytest.fixture

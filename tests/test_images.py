@@ -4,21 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.drawing.picture import draw_identity, draw_people, draw_placement
 from pipeline.drawing.scene import draw_camera
-from pipeline.sources.synthetic import draw_identity, draw_people, draw_placement
-from posegan.images import (
-    Fit,
-    ImageError,
-    decode_image,
-    draw_skeleton,
-    encode_jpeg,
-    fit_image,
-    fit_keypoints,
-    fit_person,
-    image_grid,
-    person_frame,
-    unfit_keypoints,
-)
+from posegan.images import Fit, ImageError, decode_image, encode_jpeg, fit_image, fit_keypoints, fit_person, person_frame, unfit_keypoints
+from posegan.pictures import draw_skeleton, image_grid
 from posegan.skeleton import LEFT_HIP, TORSO
 
 RNG = np.random.default_rng(0)

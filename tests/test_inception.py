@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from random_weights import as_weights, random_state
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 from torchmetrics.image.kid import poly_mmd
 
 from posegan.errors import PoseGANError
-from posegan.inception import CLASSES, FEATURES, InceptionNetwork, Moments, frechet_distance, inception_score, kernel_distance
+from posegan.frozen.inception import CLASSES, FEATURES, InceptionNetwork, Moments, frechet_distance, inception_score, kernel_distance
+from tests.support.random_weights import as_weights, random_state
 
 CPU = torch.device("cpu")
 

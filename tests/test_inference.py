@@ -9,15 +9,15 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from tiny_run import HEIGHT, ROOT, WIDTH, random_batch, tiny_params
 
-from posegan.checkpoint import save_generator
 from posegan.data import to_float, to_uint8
-from posegan.detection import Posed
 from posegan.errors import PoseGANError
-from posegan.estimator import PersonPose
-from posegan.inference import PoseTransfer
-from posegan.networks import Generator
+from posegan.inference.transfer import PoseTransfer
+from posegan.model.generator_file import save_generator
+from posegan.model.networks import Generator
+from posegan.people.detection import Posed
+from posegan.people.estimator import PersonPose
+from tests.support.tiny_run import HEIGHT, ROOT, WIDTH, random_batch, tiny_params
 
 
 class TellingDetector:

@@ -7,15 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import Prepared, pair_config
 
 from pipeline.__main__ import cli
-from pipeline.inspect import read_tables
-from pipeline.keypoints.pose_rows import keypoints_table
-from pipeline.pages.inspection import Tables, identities_section, images_section, joints_section, pair_ends, pairing_section, poses_section
-from pipeline.pages.inspection_pictures import least_sure_rows, random_rows
-from pipeline.pairing.pair_rules import KEPT
+from pipeline.inspect.command import read_tables
+from pipeline.inspect.sections import (
+    Tables,
+    identities_section,
+    images_section,
+    joints_section,
+    least_sure_rows,
+    pair_ends,
+    pairing_section,
+    poses_section,
+    random_rows,
+)
+from pipeline.pair.rules import KEPT
+from pipeline.pose.rows import keypoints_table
 from pipeline.tables import read_pairs, write_table
+from tests.support.small_market import Prepared, pair_config
 
 ROOT = Path(__file__).parents[1]
 

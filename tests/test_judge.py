@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from tiny_run import HEIGHT, WIDTH, random_batch, tiny_params
 
-from pipeline.judging.judge import Judge
-from pipeline.judging.metric_networks import Networks
-from pipeline.judging.scores import METHODS, summarise
-from posegan.estimator import PersonPose
-from posegan.perceptual import RandomFilterDistance
-from posegan.pose_masks import masked, pose_masks
+from pipeline.evaluate.judge import Judge
+from pipeline.evaluate.networks import Networks
+from pipeline.evaluate.scores import METHODS, summarise
+from posegan.frozen.lpips import RandomFilterDistance
+from posegan.metrics.pose_masks import masked, pose_masks
+from posegan.people.estimator import PersonPose
+from tests.support.tiny_run import HEIGHT, WIDTH, random_batch, tiny_params
 
 NO_NETWORKS = Networks(None, None, None, None, None, {}, {}, {})
 

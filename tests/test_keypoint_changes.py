@@ -6,13 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
-from conftest import Prepared, pair_config
 
 from pipeline.__main__ import cli
-from pipeline.inspect import read_tables
-from pipeline.pages.inspection import Tables
-from pipeline.pages.keypoint_changes import compare_tables, image_distances, joint_table, status_table
-from pipeline.tables import KEYPOINTS_SCHEMA, joint_columns, write_table
+from pipeline.inspect.changes import compare_tables, image_distances, joint_table, status_table
+from pipeline.inspect.command import read_tables
+from pipeline.inspect.sections import Tables
+from pipeline.tables import write_table
+from posegan.formats.table import KEYPOINTS_SCHEMA, joint_columns
+from tests.support.small_market import Prepared, pair_config
 
 ROOT = Path(__file__).parents[1]
 SHIFT = np.array([3, 4], np.float32)  # 5 pixels

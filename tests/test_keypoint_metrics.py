@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from posegan.keypoint_metrics import head_boxes, pck, pckh, pckh_paper, person_heights
+from posegan.metrics.keypoints import head_boxes, pck, pckh, pckh_paper, person_heights
 
 
 def test_pck_counts_visible_target_joints_within_the_threshold() -> None:

@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from posegan.config import FeaturesConfig, LossConfig
-from posegan.features import GREY_LEVELS, VGG19Features
 from posegan.files import sha256_of
-from posegan.losses import (
+from posegan.frozen.vgg import GREY_LEVELS, VGG19Features
+from posegan.model.networks import GeneratorOutput
+from posegan.training.losses import (
     GeneratorLoss,
     discriminator_loss,
     generator_adversarial_loss,
@@ -21,7 +22,6 @@ from posegan.losses import (
     offset_smoothness_loss,
     perceptual_loss,
 )
-from posegan.networks import GeneratorOutput
 
 FEATURES = FeaturesConfig(weights="random", sha256="")
 

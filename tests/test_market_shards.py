@@ -5,18 +5,18 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from conftest import jpeg, pair_config
-from test_pair import PUBLISHED, keypoints_file, needs_published, published
 
-from pipeline.pair import make_pairs
-from pipeline.shard import make_shards
-from pipeline.sharding.pieces import PairRows, plan_pieces
+from pipeline.pair.stage import make_pairs
+from pipeline.shard.plan import PairRows, plan_pieces
+from pipeline.shard.stage import make_shards
 from pipeline.tables import write_table
 from posegan.config import ImageConfig, ShardConfig
+from posegan.data.index import ShardIndex
+from posegan.data.order import TrainOrder
+from posegan.data.streams import ListedStream
 from posegan.formats.pair_csv import read_pair_csv
-from posegan.order import TrainOrder
-from posegan.shards import ShardIndex
-from posegan.stream import ListedStream
+from tests.support.small_market import jpeg, pair_config
+from tests.test_pair import PUBLISHED, keypoints_file, needs_published, published
 
 pytestmark = needs_published
 CAP = 64

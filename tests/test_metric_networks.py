@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from loopback import Handler, serving
-from random_weights import random_state, save_weights
-from tiny_run import tiny_params
 
-import pipeline.judging.metric_networks
-from pipeline.judging.metric_networks import FILES, METRICS_OF, fetch_weights, open_networks
-from pipeline.judging.scores import METRICS, STAND_INS
-from pipeline.sources.transfer import Limits
+import pipeline.evaluate.networks
+from pipeline.evaluate.metrics import METRICS
+from pipeline.evaluate.networks import FILES, fetch_weights, open_networks
+from pipeline.http.transfer import Limits
 from posegan.config import EvaluateConfig
 from posegan.errors import PoseGANError
-from posegan.weight_files import OfficialFile
+from posegan.frozen.weights import OfficialFile
+from tests.support.loopback import Handler, serving
+from tests.support.random_weights import random_state, save_weights
+from tests.support.tiny_run import tiny_params
 
 CPU = torch.device("cpu")
 QUICK = Limits(deadline=5.0, silence=1.0, connect=1.0, attempts=2, pause=0.01)
@@ -30,8 +30,7 @@ def config(**changes: object) -> EvaluateConfig:
 
 
 def test_every_metric_of_a_network_is_a_metric() -> None:
-    assert METRICS_OF.keys() == FILES.keys()
-    assert {name for names in METRICS_OF.values() for name in names} <= set(METRICS)
+    assert {metric.network for metric in METRICS.values()} == {*FILES, "", "random_filters"}
 
 
 def test_without_weights_there_are_reasons_for_all(tmp_path: Path) -> None:
@@ -39,8 +38,7 @@ def test_without_weights_there_are_reasons_for_all(tmp_path: Path) -> None:
     assert networks[:4] == (None, None, None, None)
     assert networks.random_filters is not None
     assert networks.descriptions == {"alexnet": "AlexNet, random filters (seed 0)"}
-    assert not set(STAND_INS) & set(networks.reasons)
-    assert set(networks.reasons) == {name for names in METRICS_OF.values() for name in names}
+    assert set(networks.reasons) == {name for name, metric in METRICS.items() if metric.network in FILES}
     assert "weights-inception-2015-12-05-6726825d.pth" in networks.reasons["fid"]
     assert str(tmp_path / "weights") in networks.reasons["fid"]
 
@@ -57,13 +55,13 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[bytes, str]
     """A file that stands for the official AlexNet."""
     path = tmp_path / "served.pth"
     sha256 = save_weights(path, random_state("alexnet"))
-    monkeypatch.setattr(pipeline.judging.metric_networks, "_LIMITS", QUICK)
+    monkeypatch.setattr(pipeline.evaluate.networks, "_LIMITS", QUICK)
     return path.read_bytes(), sha256
 
 
 def offered(monkeypatch: pytest.MonkeyPatch, url: str, sha256: str) -> OfficialFile:
     file = OfficialFile("AlexNet", ("alexnet-test.pth",), url, sha256)
-    monkeypatch.setattr(pipeline.judging.metric_networks, "FILES", {"alexnet": file})
+    monkeypatch.setattr(pipeline.evaluate.networks, "FILES", {"alexnet": file})
     return file
 
 

@@ -10,10 +10,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from pipeline.drawing.picture import draw_identity, draw_people, draw_placement
 from pipeline.drawing.scene import draw_camera
-from pipeline.sources.synthetic import draw_identity, draw_people, draw_placement
-from posegan import metrics
 from posegan.images import decode_image
+from posegan.metrics import similarity
 
 
 def images(seed: int, count: int = 3) -> Tensor:
@@ -30,13 +30,13 @@ def as_arrays(batch: Tensor) -> list[np.ndarray]:
 
 def test_identical_images_score_perfectly() -> None:
     same = images(0)
-    assert metrics.l1(same, same).tolist() == [0, 0, 0]
-    assert metrics.psnr(same, same).tolist() == [math.inf] * 3
-    torch.testing.assert_close(metrics.ssim(same, same), torch.ones(3, dtype=torch.float64))
-    torch.testing.assert_close(metrics.both_ssims(same, same).paper, torch.ones(3, dtype=torch.float64))
+    assert similarity.l1(same, same).tolist() == [0, 0, 0]
+    assert similarity.psnr(same, same).tolist() == [math.inf] * 3
+    torch.testing.assert_close(similarity.ssim(same, same), torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(similarity.both_ssims(same, same).paper, torch.ones(3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("metric", [metrics.l1, metrics.psnr, metrics.ssim])
+@pytest.mark.parametrize("metric", [similarity.l1, similarity.psnr, similarity.ssim])
 def test_symmetric_and_each_image_on_its_own(metric: Callable[[Tensor, Tensor], Tensor]) -> None:
     first, second = images(0), images(1)
     scores = metric(first, second)
@@ -58,12 +58,12 @@ def test_ssim_and_psnr_agree_with_scikit_image(pair: str) -> None:
     first, second = (images(0), images(1)) if pair == "random" else (drawn(0), drawn(1))
     pairs = list(zip(as_arrays(first), as_arrays(second), strict=True))
     settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": 2}
-    standard, paper = metrics.both_ssims(first, second)
+    standard, paper = similarity.both_ssims(first, second)
     np.testing.assert_allclose(standard, [structural_similarity(b, a, data_range=255, **settings) for a, b in pairs], atol=1e-5)
     ranges = [int(a.max()) - int(a.min()) for a, _ in pairs]
     expected = [structural_similarity(b, a, data_range=span, **settings) for (a, b), span in zip(pairs, ranges, strict=True)]
     np.testing.assert_allclose(paper, expected, atol=1e-5)
-    np.testing.assert_allclose(metrics.psnr(first, second), [peak_signal_noise_ratio(a, b, data_range=255) for a, b in pairs], rtol=1e-6)
+    np.testing.assert_allclose(similarity.psnr(first, second), [peak_signal_noise_ratio(a, b, data_range=255) for a, b in pairs], rtol=1e-6)
 
 
 def test_ssim_agrees_with_torchmetrics_away_from_the_border() -> None:
@@ -72,7 +72,7 @@ def test_ssim_agrees_with_torchmetrics_away_from_the_border() -> None:
         first.float(), second.float(), sigma=1.5, data_range=255.0, reduction="none", return_full_image=True
     )
     expected = full[..., 5:-5, 5:-5].double().mean(dim=(1, 2, 3))
-    torch.testing.assert_close(metrics.ssim(first, second), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(similarity.ssim(first, second), expected, rtol=0, atol=1e-5)
 
 
 def test_threads_do_not_matter() -> None:
@@ -80,38 +80,38 @@ def test_threads_do_not_matter() -> None:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        alone = metrics.ssim(first, second)
+        alone = similarity.ssim(first, second)
         torch.set_num_threads(3)
-        torch.testing.assert_close(metrics.ssim(first, second), alone, rtol=0, atol=0)
+        torch.testing.assert_close(similarity.ssim(first, second), alone, rtol=0, atol=0)
     finally:
         torch.set_num_threads(threads)
 
 
 def test_the_paper_s_range_is_the_generated_image_s() -> None:
     pale = (images(0) // 4) + 100
-    scores = metrics.both_ssims(pale, images(1))
+    scores = similarity.both_ssims(pale, images(1))
     assert (scores.paper < scores.standard).all()
     flat = torch.full_like(pale, 7)
-    assert metrics.both_ssims(flat, images(1)).paper.isnan().all()
-    assert metrics.both_ssims(flat, images(1)).standard.isfinite().all()
+    assert similarity.both_ssims(flat, images(1)).paper.isnan().all()
+    assert similarity.both_ssims(flat, images(1)).standard.isfinite().all()
 
 
 def test_closed_forms() -> None:
     black, white = torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)
-    assert metrics.l1(black, white).item() == 1
-    assert metrics.psnr(black, white).item() == pytest.approx(0, abs=1e-6)
-    assert metrics.l1(black, black + 51).item() == pytest.approx(0.2)
-    assert metrics.psnr(black, black + 51).item() == pytest.approx(20 * math.log10(5), rel=1e-6)
+    assert similarity.l1(black, white).item() == 1
+    assert similarity.psnr(black, white).item() == pytest.approx(0, abs=1e-6)
+    assert similarity.l1(black, black + 51).item() == pytest.approx(0.2)
+    assert similarity.psnr(black, black + 51).item() == pytest.approx(20 * math.log10(5), rel=1e-6)
     # Two flat images have no structure: what remains is the luminance term with C1 = (0.01 * 255)^2.
     c1 = (0.01 * 255) ** 2
-    assert metrics.ssim(black, white).item() == pytest.approx(c1 / (255**2 + c1), abs=1e-6)
+    assert similarity.ssim(black, white).item() == pytest.approx(c1 / (255**2 + c1), abs=1e-6)
 
 
 def test_wrong_input_is_refused() -> None:
     with pytest.raises(ValueError, match="uint8"):
-        metrics.l1(images(0).float(), images(0).float())
+        similarity.l1(images(0).float(), images(0).float())
     with pytest.raises(ValueError, match="one shape"):
-        metrics.ssim(images(0), images(0, count=2))
+        similarity.ssim(images(0), images(0, count=2))
     small = torch.zeros(1, 3, 10, 32, dtype=torch.uint8)
     with pytest.raises(ValueError, match="11 x 11"):
-        metrics.ssim(small, small)
+        similarity.ssim(small, small)

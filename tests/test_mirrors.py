@@ -4,14 +4,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import jpeg
-from loopback import Handler, serving
 
-from pipeline.sources import mirrors
-from pipeline.sources.mirrors import COUNTS, ORIGINAL, address_of, check_content, obtain_original, read_record
-from pipeline.sources.transfer import Limits
+from pipeline.download import mirrors
+from pipeline.download.mirrors import COUNTS, ORIGINAL, address_of, check_content, obtain_original, read_record
+from pipeline.http.transfer import Limits
 from posegan.config import Mirror, load_params
 from posegan.errors import PoseGANError
+from tests.support.loopback import Handler, serving
+from tests.support.small_market import jpeg
 
 ROOT = Path(__file__).parent.parent
 FEW = {"train": 2, "test": 3, "query": 1}

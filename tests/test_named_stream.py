@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Prepared
 
+from posegan.data.index import ShardIndex
+from posegan.data.named_stream import NamedStream
+from posegan.data.streams import ListedStream
 from posegan.errors import PoseGANError
-from posegan.named_stream import NamedStream
-from posegan.shards import ShardIndex
-from posegan.stream import ListedStream
+from tests.support.small_market import Prepared
 
 
 def everything(prepared: Prepared) -> dict[tuple[str, str], torch.Tensor]:

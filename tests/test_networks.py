@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from posegan.config import ImageConfig, ModelConfig
 from posegan.errors import PoseGANError
-from posegan.geometry import poses_between
-from posegan.networks import Discriminator, Encoder, Generator, SampleNorm, level_channels, level_sizes
+from posegan.model.geometry import poses_between
+from posegan.model.networks import Discriminator, Encoder, Generator, SampleNorm, level_channels, level_sizes
 
 DEFORMATIONS = ("none", "global", "parts", "learned", "parts+learned")
 MARKET, SQUARE = ImageConfig(height=128, width=64), ImageConfig(height=256, width=256)

@@ -3,8 +3,8 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 
+from posegan.data.order import ListedOrder, Share, TrainOrder, Visit, replace_unreadable
 from posegan.errors import PoseGANError
-from posegan.order import ListedOrder, Share, TrainOrder, Visit, replace_unreadable
 
 IMAGES = np.array([4, 2, 7, 3, 5])
 PAIRS = IMAGES * (IMAGES - 1)

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from drawn_photos import write_people
 from PIL import Image
-from tiny_run import ROOT, tiny_params
 
 from pipeline.__main__ import cli as pipeline
-from pipeline.tables import read_keypoints
 from posegan.__main__ import cli as posegan
+from posegan.data.index import ShardIndex
+from posegan.formats.table import read_keypoints
 from posegan.images import decode_image
-from posegan.shards import ShardIndex
+from tests.support.drawn_photos import write_people
+from tests.support.tiny_run import ROOT, tiny_params
 
 
 def write_params(album: Path, height: int, width: int) -> None:

@@ -6,9 +6,9 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import jpeg
 
-from pipeline.sharding.packed_tar import PackedTar, Span
+from posegan.data.packed_tar import PackedTar, Span
+from tests.support.small_market import jpeg
 
 NOISE = np.random.default_rng(0).bytes(5000)
 SAMPLES = [

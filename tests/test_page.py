@@ -2,6 +2,7 @@
 
 import base64
 import io
+from pathlib import Path
 
 import jinja2
 import numpy as np
@@ -23,6 +24,6 @@ def test_a_picture_comes_back_from_the_page() -> None:
 
 
 def test_values_are_escaped_and_must_be_there() -> None:
-    assert "<title>&lt;script&gt;</title>" in render_page("page.html.jinja", {"title": "<script>"})
+    assert "<title>&lt;script&gt;</title>" in render_page(Path("page.html.jinja"), {"title": "<script>"})
     with pytest.raises(jinja2.UndefinedError):
-        render_page("page.html.jinja", {})
+        render_page(Path("page.html.jinja"), {})

@@ -4,29 +4,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import Prepared, pair_config
 from pyarrow import compute
 
 from pipeline.exchange import rows_without_archive
-from pipeline.keypoints.annotations import read_annotations
-from pipeline.keypoints.pose_rows import keypoints_table
-from pipeline.market1501 import parse_name
-from pipeline.pair import REJECTIONS, SPLITS, check_counts, make_pairs, pair_blocks, write_pairs
-from pipeline.pairing.pair_rules import REASONS, ordered_pairs, pose_differences, usable_images, validation_identities
-from pipeline.tables import (
-    KEYPOINT_COLUMNS,
-    KEYPOINTS_SCHEMA,
-    Keypoints,
-    joint_columns,
-    read_counts,
-    read_keypoints,
-    read_pairs,
-    write_table,
-)
+from pipeline.pair.rules import REASONS, ordered_pairs, pose_differences, usable_images, validation_identities
+from pipeline.pair.stage import REJECTIONS, SPLITS, check_counts, make_pairs, pair_blocks, write_pairs
+from pipeline.pose.annotations import read_annotations
+from pipeline.pose.rows import keypoints_table
+from pipeline.raw_archive import parse_name
+from pipeline.tables import read_counts, read_pairs, write_table
 from posegan.errors import PoseGANError
 from posegan.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
 from posegan.formats.pair_csv import ListedPair, read_pair_csv
+from posegan.formats.table import KEYPOINT_COLUMNS, KEYPOINTS_SCHEMA, Keypoints, joint_columns, read_keypoints
 from posegan.skeleton import TORSO
+from tests.support.small_market import Prepared, pair_config
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "market1501"
 

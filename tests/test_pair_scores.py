@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.judging import scores
-from pipeline.judging.pair_scores import METRICS, fractions, pair_scores
+from pipeline.evaluate.scores import fractions, pair_scores
 
 
 def test_a_plain_metric_is_a_mean_of_the_finite_pairs() -> None:
@@ -30,8 +29,3 @@ def test_what_is_not_in_the_table_is_none() -> None:
     for metric in ("pck", "ssim"):
         assert fractions(table, "generated", metric) is None
         assert pair_scores(table, "generated", metric) is None
-
-
-def test_every_metric_has_a_heading_of_its_own() -> None:
-    assert {name for name, *_ in METRICS} == set(scores.METRICS)
-    assert len({heading for _, heading, *_ in METRICS}) == len(METRICS)

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from drawn_photos import write_people
 from PIL import Image
 
-from pipeline.download import download
-from pipeline.market1501 import image_members, parse_name
-from pipeline.sources.people import REASONS, TABLE, USED, File, from_people, holds_people, test_people
+from pipeline.download.own_photos import REASONS, TABLE, USED, File, from_people, holds_people, test_people
+from pipeline.download.stage import download
+from pipeline.raw_archive import image_members, parse_name
 from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
 from posegan.images import decode_image
+from tests.support.drawn_photos import write_people
 
 held_out = test_people
 del test_people  # pytest would take it for a test

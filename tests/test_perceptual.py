@@ -6,14 +6,14 @@ from typing import get_args
 import pytest
 import torch
 import torchmetrics.functional.image.lpips as reference
-from random_weights import as_weights, random_state
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 from torchvision.models import alexnet
 from torchvision.transforms.functional import gaussian_blur
 
 from posegan.errors import PoseGANError
-from posegan.perceptual import ALEXNET, VGG16, Backbone, PerceptualDistance, RandomFilterDistance
+from posegan.frozen.lpips import ALEXNET, VGG16, Backbone, PerceptualDistance, RandomFilterDistance
+from tests.support.random_weights import as_weights, random_state
 
 STATES = {"alex": "alexnet", "vgg": "vgg16"}
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.sources.photos import readable_formats, store_photo
+from pipeline.download.own_photos import readable_formats, store_photo
 from posegan.images import ImageError, decode_image
 
 RNG = np.random.default_rng(0)

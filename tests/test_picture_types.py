@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from posegan.errors import PoseGANError
-from posegan.picture_types import give_pictures, open_pictures
+from posegan.inference.picture_types import give_pictures, open_pictures
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 6, 4, 3), dtype=np.uint8)
 DRAWN = torch.from_numpy(PIXELS.copy()).permute(0, 3, 1, 2)

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import Prepared
 
-from pipeline.sharding.pieces import SPLITS, PairRows, Piece, plan_pieces, read_pair_rows
-from pipeline.tables import PAIRS_SCHEMA, read_keypoints, read_pairs, write_table
+from pipeline.shard.plan import SPLITS, PairRows, Piece, plan_pieces, read_pair_rows
+from pipeline.tables import PAIRS_SCHEMA, read_pairs, write_table
 from posegan.errors import PoseGANError
+from posegan.formats.table import read_keypoints
+from tests.support.small_market import Prepared
 
 
 def people(sizes: list[int]) -> np.ndarray:

@@ -10,8 +10,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline import pair as pair_module
 from pipeline.__main__ import STAGES, cli
+from pipeline.pair import stage as pair_module
 from posegan.errors import PoseGANError
 
 ROOT = Path(__file__).parents[1]
@@ -77,14 +77,14 @@ def test_debug_lets_the_traceback_through(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("stage", "absent"), [("pair", ["torch"]), ("shard", ["posegan.training", "posegan.networks"])]
+    ("stage", "absent"), [("pair", ["torch"]), ("shard", ["posegan.training.loop", "posegan.model.networks"])]
 )  # webdataset loads torch
 def test_a_stage_loads_no_other_stages_code(stage: str, absent: list[str]) -> None:
     program = f"import sys; from pipeline.__main__ import cli; cli(['{stage}', '--help'], standalone_mode=False); print(*sys.modules)"
     printed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     modules = set(printed.split())
-    assert f"pipeline.{stage}" in modules
-    assert modules.isdisjoint({"ultralytics", "pipeline.train", "pipeline.pose", *absent})
+    assert f"pipeline.{stage}.stage" in modules
+    assert modules.isdisjoint({"ultralytics", "pipeline.train.stage", "pipeline.pose.stage", *absent})
 
 
 ORPHAN = """

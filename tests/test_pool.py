@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Prepared
 
-from pipeline.tables import read_keypoints
 from posegan.config import ImageConfig
+from posegan.data.index import ShardIndex
+from posegan.data.reader import Reader, Skipped, image_ends, merged
 from posegan.errors import PoseGANError
+from posegan.formats.table import read_keypoints
 from posegan.images import decode_image, fit_image, fit_keypoints
-from posegan.pool import Reader, Skipped, image_ends, merged
-from posegan.shards import ShardIndex
+from tests.support.small_market import Prepared
 
 
 @pytest.mark.parametrize("threads", [1, 3])

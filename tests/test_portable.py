@@ -6,17 +6,25 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from test_networks import DEFORMATIONS, FASHION, MARKET, inputs, model
-from use_fixtures import write_model
 
 from posegan.__main__ import cli
-from posegan.checkpoint import load_generator
 from posegan.config import ImageConfig
-from posegan.geometry import fit_affine, part_affines, part_masks
-from posegan.networks import Generator
-from posegan.onnx_export import INPUTS, TOLERANCE, open_session, trial_inputs
-from posegan.portable import PictureOnly, fit_affine_by_newton, portable, warp_densely
-from posegan.warp import warp_features
+from posegan.inference.onnx_export import (
+    INPUTS,
+    TOLERANCE,
+    PictureOnly,
+    fit_affine_by_newton,
+    open_session,
+    portable,
+    trial_inputs,
+    warp_densely,
+)
+from posegan.model.generator_file import load_generator
+from posegan.model.geometry import fit_affine, part_affines, part_masks
+from posegan.model.networks import Generator
+from posegan.model.warp import warp_features
+from tests.support.use_fixtures import write_model
+from tests.test_networks import DEFORMATIONS, FASHION, MARKET, inputs, model
 
 
 @pytest.mark.parametrize("image", [MARKET, FASHION], ids=["128x64", "256x176"])

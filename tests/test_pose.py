@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FakeEstimator, Prepared, fake_person, market
 
-from pipeline.keypoints.pose_rows import STATUSES, Row, estimate_archive, keypoints_table
-from pipeline.tables import read_keypoints
+from pipeline.pose.rows import STATUSES, Row, estimate_archive, keypoints_table
+from posegan.formats.table import read_keypoints
 from posegan.images import decode_image
+from tests.support.small_market import FakeEstimator, Prepared, fake_person, market
 
 
 def run(raw: Path, chunk: int) -> list[Row]:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from skimage.morphology import closing
-from tiny_run import random_batch
 
-from posegan.metrics import ssim
-from posegan.pose_masks import masked, pose_masks
+from posegan.metrics.pose_masks import masked, pose_masks
+from posegan.metrics.similarity import ssim
 from posegan.skeleton import MASK_PAIRS
+from tests.support.tiny_run import random_batch
 
 
 def slow_mask(keypoints: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import FakeEstimator, Prepared, market
 
-from pipeline import pose
-from pipeline.keypoints.pose_parts import PoseParts, fingerprint_of
-from pipeline.keypoints.pose_rows import estimate_archive, keypoints_table
-from pipeline.market1501 import image_members
-from pipeline.pose import estimate_in_parts, write_keypoints
+from pipeline.pose import stage as pose
+from pipeline.pose.rows import estimate_archive, keypoints_table
+from pipeline.pose.stage import PoseParts, estimate_in_parts, fingerprint_of, write_keypoints
+from pipeline.raw_archive import image_members
 from posegan.config import PoseConfig, load_params
+from tests.support.small_market import FakeEstimator, Prepared, market
 
 ROOT = Path(__file__).parent.parent
 
@@ -106,8 +105,8 @@ def test_whatever_decides_the_rows_decides_the_fingerprint(tmp_path: Path) -> No
 SLOW = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from conftest import FakeEstimator
-from pipeline import pose
+from tests.support.small_market import FakeEstimator
+from pipeline.pose import stage as pose
 class Slow(FakeEstimator):
     def __init__(self, config): pass
     def estimate(self, images):
@@ -132,7 +131,7 @@ def test_killed_in_the_middle_the_next_run_makes_the_same_bytes_from_what_was_do
             "--state",
             str(tmp_path / "state"),
         ]
-        command = [sys.executable, "-W", "ignore", "-c", SLOW, str(ROOT / "tests"), *options]
+        command = [sys.executable, "-W", "ignore", "-c", SLOW, str(ROOT), *options]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=os.environ)
 
     def images(output: str) -> int:

@@ -12,14 +12,13 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 import pytest
-from conftest import Prepared
 
-from pipeline.keypoints.pose_parts import PoseParts
-from pipeline.keypoints.pose_ray import estimate_on_ray
-from pipeline.market1501 import image_members, read_member
-from pipeline.pose import estimate_in_parts, write_keypoints
+from pipeline.pose.ray import estimate_on_ray
+from pipeline.pose.stage import PoseParts, estimate_in_parts, write_keypoints
+from pipeline.raw_archive import image_members, read_member
 from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError
+from tests.support.small_market import Prepared
 
 ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "posegan[ray]"')
 ROOT = Path(__file__).parent.parent

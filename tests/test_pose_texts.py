@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.tables import read_keypoints
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation
 from posegan.formats.coco import write_coco
 from posegan.formats.keypoint_csv import write_keypoint_csv
 from posegan.formats.openpose import write_openpose
-from posegan.pose_library import library_pose
-from posegan.pose_texts import PoseText, parse_pose, read_row
+from posegan.formats.table import read_keypoints
+from posegan.inference.pose_texts import PoseText, parse_pose, read_row
+from posegan.people.library import library_pose
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from loopback import serving
 
-from pipeline.keypoints.pose_weights import with_local_weights
+from pipeline.pose.weights import with_local_weights
 from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError
+from tests.support.loopback import serving
 
 CONTENT = bytes(range(256)) * 200
 CONFIG = load_params(Path(__file__).parent.parent / "params.yaml").pose

@@ -9,12 +9,12 @@ import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner, Result
-from tiny_run import ROOT
 
 from posegan.__main__ import cli
 from posegan.cli import ProgramGroup
-from posegan.commands.output import save_image
+from posegan.commands.options import save_image
 from posegan.errors import PoseGANError
+from tests.support.tiny_run import ROOT
 
 PARAMS = str(ROOT / "params.yaml")
 

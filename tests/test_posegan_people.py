@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from use_fixtures import write_model
 
 from posegan.errors import PoseGANError
-from posegan.estimator import PersonPose
-from posegan.inference import PoseTransfer
-from posegan.people import People, Person
-from posegan.pose_library import library_pose
+from posegan.inference.jobs import People, Person
+from posegan.inference.transfer import PoseTransfer
+from posegan.people.estimator import PersonPose
+from posegan.people.library import library_pose
 from posegan.skeleton import JOINTS
+from tests.support.use_fixtures import write_model
 
 
 class Counting:

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.pages.postures import BACK, FRONT, LEFT, RIGHT, UNCLEAR, arm_angles, leg_angles, views
-from posegan.body import draw_build, draw_posture, pose_body, view
+from posegan.people.body import draw_build, draw_posture, pose_body, view
+from posegan.people.postures import BACK, FRONT, LEFT, RIGHT, UNCLEAR, arm_angles, leg_angles, views
 from posegan.skeleton import (
     HEAD,
     JOINT_COUNT,

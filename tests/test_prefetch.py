@@ -5,13 +5,13 @@ from itertools import islice
 
 import pytest
 import torch
-from conftest import Prepared
-from test_stream import equal, train_stream
 
-from posegan.batches import PairBatch
-from posegan.prefetch import DevicePrefetcher
-from posegan.shards import ShardIndex
-from posegan.stream import ListedStream
+from posegan.data.batches import PairBatch
+from posegan.data.index import ShardIndex
+from posegan.data.prefetch import DevicePrefetcher
+from posegan.data.streams import ListedStream
+from tests.support.small_market import Prepared
+from tests.test_stream import equal, train_stream
 
 
 def test_the_prefetcher_gives_every_batch_in_order_and_ends(prepared: Prepared) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.published_pairs import market_test_pairs
+from pipeline.exchange import market_test_pairs
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation
 from posegan.formats.keypoint_csv import read_keypoint_csv

@@ -12,15 +12,15 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import Prepared
-from tiny_run import ROOT, random_batch, tiny_params, train_options
 
-from posegan.checkpoint import CheckpointFolder
 from posegan.data import PairBatch
 from posegan.errors import PoseGANError
-from posegan.ranks import Ranks, joined
-from posegan.training import Trainer
-from posegan.training_data import TrainingData
+from posegan.training.checkpoints import CheckpointFolder
+from posegan.training.data import TrainingData
+from posegan.training.loop import start, train
+from posegan.training.ranks import Ranks, joined
+from tests.support.small_market import Prepared
+from tests.support.tiny_run import ROOT, random_batch, tiny_params, train_options
 
 BATCH = 4
 # Sums are in another order. Measured over 6 steps: 2e-7 of a loss with parts alone, 4e-7 with offsets too at a small rate. At the
@@ -46,16 +46,17 @@ class SharedStream:
 def learn(folder: Path, ranks: Ranks, changes: dict[str, Any], model: dict[str, Any] = PARTS) -> dict[str, Any]:
     """What a run of 6 steps without dropout logs, the weights that it ends with, and the norms of all gradients on the way."""
     torch.set_num_threads(1)
-    train = {"batch_size": BATCH, "log_every": 1, "checkpoint_every": 3, **changes}
-    params = tiny_params(train=train, model={"dropout": 0.0, **model})
+    settings = {"batch_size": BATCH, "log_every": 1, "checkpoint_every": 3, **changes}
+    params = tiny_params(train=settings, model={"dropout": 0.0, **model})
     data = TrainingData(SharedStream(ranks), [random_batch(1000)], random_batch(1001))
-    run = Trainer(params, data, CheckpointFolder(folder / str(ranks.rank), 3), torch.device("cpu"), ranks)
+    run = start(params, data, CheckpointFolder(folder / str(ranks.rank), 3), torch.device("cpu"), ranks)
     gradients: list[float] = []
-    for optimiser in (run.generator_optimiser, run.discriminator_optimiser):
+    for optimiser in (run.state.generator_optimiser, run.state.discriminator_optimiser):
         optimiser.register_step_pre_hook(lambda each, *_: gradients.extend(gradient_norms(each)))
-    run.resume()
-    list(run.run())
-    return {"history": run.history, "ema": run.ema.state_dict(), "discriminator": run.discriminator.state_dict(), "gradients": gradients}
+    list(train(run))
+    state = run.state
+    players = {"ema": state.ema.state_dict(), "discriminator": state.discriminator.state_dict()}
+    return {"history": state.history, "gradients": gradients, **players}
 
 
 def gradient_norms(optimiser: torch.optim.Optimizer) -> list[float]:
@@ -76,7 +77,7 @@ def two_processes(folder: Path, model: dict[str, Any] = PARTS, **changes: Any) -
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.train"])
+    context.set_forkserver_preload(["pipeline.train.stage"])
     children = [context.Process(target=learn_together, args=(folder, rank, port, changes, model)) for rank in range(2)]
     for child in children:
         child.start()

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from random_weights import as_weights, random_state
 
 from posegan.errors import PoseGANError
-from posegan.reid import ReIdNetwork, identity_consistency
+from posegan.frozen.reid import ReIdNetwork, identity_consistency
+from tests.support.random_weights import as_weights, random_state
 
 CPU = torch.device("cpu")
 

@@ -5,14 +5,14 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-import judged
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.judging.scores import Summary
-from pipeline.pages.album import Pictures
-from pipeline.pages.report import Evaluation, read_curves, render, ssim_histogram, write_report
+from pipeline.evaluate.album import Pictures
+from pipeline.evaluate.report import Evaluation, read_curves, render, ssim_histogram, write_report
+from pipeline.evaluate.scores import Summary
+from tests.support import judged
 
 
 @pytest.fixture

@@ -10,18 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.judging.bootstrap import bootstrap_intervals, ratios
-from pipeline.judging.scores import METHODS, METRICS, POOLED, STAND_INS, flat_metrics, summarise
+from pipeline.evaluate.metrics import METHODS, METRICS
+from pipeline.evaluate.scores import bootstrap_intervals, flat_metrics, ratios, summarise
 
 PEOPLE = np.array([1, 1, 2, 3])
+POOLED = [metric.pooled for metric in METRICS.values() if metric.pooled]
+STAND_INS = [name for name, metric in METRICS.items() if metric.stands_in]
 
 
 def table(**changes: list[float]) -> pd.DataFrame:
     columns: dict[str, object] = {"identity": PEOPLE}
     for number, method in enumerate(METHODS):
         columns |= {f"{method}_{name}": np.arange(4.0) / 10 + number for name in ("ssim", "psnr", "l1", "ds")}
-        columns |= {f"{method}_{hit}": [1, 2, 3, 4] for hit, _ in POOLED.values()}
-        columns |= {f"{method}_{counted}": [2, 4, 6, 8] for _, counted in POOLED.values()}
+        columns |= {f"{method}_{hit}": [1, 2, 3, 4] for hit, _ in POOLED}
+        columns |= {f"{method}_{counted}": [2, 4, 6, 8] for _, counted in POOLED}
     return pd.DataFrame(columns | changes)
 
 

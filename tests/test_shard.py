@@ -13,18 +13,19 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
 from click.testing import CliRunner
-from conftest import HEIGHT, WIDTH, Prepared, jpeg, pair_config, prepare
 from PIL import Image
 
-from pipeline.pair import make_pairs
-from pipeline.shard import make_shards, shard
-from pipeline.tables import INDEX_SCHEMA, Keypoints, joint_columns, read_keypoints, read_pairs, write_table
+from pipeline.pair.stage import make_pairs
+from pipeline.shard.stage import make_shards, shard
+from pipeline.tables import INDEX_SCHEMA, read_pairs, write_table
 from posegan.config import ImageConfig, ShardConfig
+from posegan.data.index import ShardIndex
 from posegan.errors import PoseGANError
 from posegan.formats.pair_csv import ListedPair
+from posegan.formats.table import Keypoints, joint_columns, read_keypoints
 from posegan.images import decode_image, encode_jpeg
-from posegan.shards import ShardIndex
 from posegan.skeleton import TORSO
+from tests.support.small_market import HEIGHT, WIDTH, Prepared, jpeg, pair_config, prepare
 
 CONFIG = ShardConfig(target_megabytes=0.015, maximum_images_per_sample=64)
 
@@ -106,7 +107,7 @@ def keypoints_of(path: Path, names: list[str], joints: np.ndarray, size: tuple[i
     columns |= {"image": names, "identity": [int(name.split("/")[1][:4]) for name in names], "height": [size[0]] * count}
     columns |= {"width": [size[1]] * count, "split": ["train"] * count, "status": ["ok"] * count, "detail": [None] * count}
     columns |= {"person_confidence": [1.0] * count, **joint_columns(joints, np.ones(count, dtype=bool))}
-    from pipeline.tables import KEYPOINTS_SCHEMA
+    from posegan.formats.table import KEYPOINTS_SCHEMA
 
     write_table(path, pa.table({name: columns[name] for name in KEYPOINTS_SCHEMA.names}, schema=KEYPOINTS_SCHEMA))
     return read_keypoints(path)

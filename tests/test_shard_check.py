@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Prepared
 
-from pipeline.shard import verify_shards
-from pipeline.sharding.shard_check import check_shards, format_faults
+from pipeline.shard.stage import check_shards, format_faults, verify_shards
+from posegan.data.index import ShardIndex
+from posegan.data.packed_tar import Sample
 from posegan.errors import PoseGANError
-from posegan.shards import ShardIndex
-from posegan.stored import Sample
+from tests.support.small_market import Prepared
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import Prepared, prepare
 
-from pipeline.tables import read_keypoints
+from posegan.data.index import CorruptSampleError, ShardIndex, read_checksums
+from posegan.data.packed_tar import Sample
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
-from posegan.shards import CorruptSampleError, ShardIndex, read_checksums
-from posegan.stored import Sample
+from posegan.formats.table import read_keypoints
+from tests.support.small_market import Prepared, prepare
 
 
 @pytest.fixture

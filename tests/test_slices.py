@@ -3,9 +3,9 @@
 from itertools import pairwise
 
 import numpy as np
-from judged import pose
 
-from pipeline.pages.slices import Column, extremes, pose_change, slice_table, steps, turns
+from pipeline.evaluate.slices import Column, extremes, pose_change, slice_table, steps, turns
+from tests.support.judged import pose
 
 
 def poses(*sides: tuple[str, str]) -> np.ndarray:

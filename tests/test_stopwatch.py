@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.judging.stopwatch import Stopwatch
+from pipeline.evaluate.stopwatch import Stopwatch
 
 
 def test_parts_add_up_and_images_give_speeds(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from posegan.stored import Sample, read_npy, unpack
+from posegan.data.packed_tar import Sample, read_npy, unpack
 
 
 def npy(array: np.ndarray) -> bytes:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from conftest import Prepared
-from loopback import Handler, Loopback, serving
-from test_stream import equal
 
+from posegan.data.index import CorruptSampleError, ShardIndex
+from posegan.data.stores import ATTEMPTS, RemoteStore, is_address
+from posegan.data.streams import TrainStream
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
-from posegan.shards import CorruptSampleError, ShardIndex
-from posegan.stores import ATTEMPTS, RemoteStore, is_address
-from posegan.stream import TrainStream
+from tests.support.loopback import Handler, Loopback, serving
+from tests.support.small_market import Prepared
+from tests.test_stream import equal
 
 NAME = "test/test-000000.tar.gz"
 
@@ -188,7 +188,7 @@ def test_a_process_killed_while_fetching_leaves_no_file_under_a_hash_and_the_nex
         killed.wait(60)
 
     with serving(answer) as server:
-        program = "import sys; from pathlib import Path; from posegan.stores import RemoteStore; "
+        program = "import sys; from pathlib import Path; from posegan.data.stores import RemoteStore; "
         program += "RemoteStore(sys.argv[1], Path(sys.argv[2])).path(sys.argv[3], sys.argv[4], int(sys.argv[5]))"
         arguments = [server.url, str(tmp_path), NAME, sha256, str(len(content))]
         fetching = subprocess.Popen([sys.executable, "-c", program, *arguments])

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Prepared
 
 from pipeline.tables import read_pairs
 from posegan.data import MarketPoseDataset, PairBatch, to_float
-from posegan.decoding import decode_images
+from posegan.data.index import ShardIndex
+from posegan.data.reader import decode_images
+from posegan.data.streams import ListedStream, TrainStream
 from posegan.errors import PoseGANError
-from posegan.shards import ShardIndex
-from posegan.stream import ListedStream, TrainStream
+from tests.support.small_market import Prepared
 
 
 def train_stream(
@@ -230,7 +230,7 @@ def test_each_image_is_decoded_once_a_visit(prepared: Prepared, monkeypatch: pyt
         decoded.update(files)
         return decode_images(files, out)
 
-    monkeypatch.setattr("posegan.pool.decode_images", counting)
+    monkeypatch.setattr("posegan.data.reader.decode_images", counting)
     epoch = 4 * 8
     list(islice(stream_over(prepared.shards, prepared, pool=1, batch_size=epoch).batches(0), 1))
     assert max(decoded.values()) <= 2  # by now the next epoch is being read
@@ -244,6 +244,6 @@ def test_each_image_is_decoded_once_a_visit(prepared: Prepared, monkeypatch: pyt
 
 def test_only_images_that_are_asked_for_are_decoded(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[bytes] = []
-    monkeypatch.setattr("posegan.pool.decode_images", lambda files, out: (decoded.extend(files), decode_images(files, out))[1])
+    monkeypatch.setattr("posegan.data.reader.decode_images", lambda files, out: (decoded.extend(files), decode_images(files, out))[1])
     (batch,) = ListedStream(ShardIndex.load(prepared.shards), "test", prepared.image, 7, 3, 0)
     assert len(decoded) == len({*batch.sources, *batch.targets}) <= 6

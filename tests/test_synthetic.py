@@ -9,15 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from pipeline.download.sample import CAMERAS, EXACT_TABLE, write_sample
 from pipeline.drawing.figure import FOREGROUND, Placement, extent, joint_visibility, paint_figure, place_figure
 from pipeline.drawing.scene import draw_camera, expose
 from pipeline.drawing.wardrobe import draw_outfit
-from pipeline.market1501 import parse_name
-from pipeline.sources.synthetic import CAMERAS, EXACT_TABLE, write_sample
-from posegan.body import draw_build, draw_posture, pose_body, view
+from pipeline.raw_archive import parse_name
 from posegan.config import SampleConfig
 from posegan.errors import PoseGANError
 from posegan.images import decode_image
+from posegan.people.body import draw_build, draw_posture, pose_body, view
 from posegan.skeleton import JOINTS, LEFT_SHOULDER, MIRROR, NOSE, RIGHT_SHOULDER
 
 CONFIG = SampleConfig(train_identities=4, test_identities=2, images_per_identity=4, distractors=4, broken_files=3, seed=5)

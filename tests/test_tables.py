@@ -5,17 +5,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipeline.tables import (
-    KEYPOINT_COLUMNS,
-    KEYPOINTS_SCHEMA,
-    PAIRS_SCHEMA,
-    joint_columns,
-    read_counts,
-    read_keypoints,
-    read_pairs,
-    write_table,
-)
+from pipeline.tables import PAIRS_SCHEMA, read_counts, read_pairs, write_table
 from posegan.errors import PoseGANError
+from posegan.formats.table import KEYPOINT_COLUMNS, KEYPOINTS_SCHEMA, joint_columns, read_keypoints
 
 
 def keypoints_of(joints: np.ndarray, known: np.ndarray) -> pa.Table:

@@ -12,16 +12,16 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from conftest import Prepared
-from kill_training import trainings
 from safetensors.torch import load_file
-from tiny_run import ROOT, tiny_params, train_options, train_outputs
 
-from pipeline.model_card import counts, model_card
-from pipeline.train import open_live, stop_on_signals, train
-from posegan.checkpoint import load_generator, read_generator_card
+from pipeline.train.model_card import counts, model_card
+from pipeline.train.stage import open_live, stop_on_signals, train
+from posegan.data.index import ShardIndex
 from posegan.errors import PoseGANError
-from posegan.shards import ShardIndex
+from posegan.model.generator_file import load_generator, read_generator_card
+from tests.support.kill_training import trainings
+from tests.support.small_market import Prepared
+from tests.support.tiny_run import ROOT, tiny_params, train_options, train_outputs
 
 
 def options(folder: Path, prepared: Prepared, **changes: object) -> list[str]:

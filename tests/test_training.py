@@ -7,42 +7,40 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Prepared
-from tiny_run import ROOT, RandomStream, random_batch, tiny_params
 
 from pipeline.stage_code import NO_BEHAVIOUR, imported_files
-from pipeline.train import training_code
-from posegan.checkpoint import CheckpointFolder
+from pipeline.train.stage import training_code
 from posegan.config import Params
 from posegan.data import PairBatch, to_float
 from posegan.errors import PoseGANError
-from posegan.fingerprint import fingerprint
-from posegan.losses import GeneratorLoss
-from posegan.networks import Discriminator, Generator
-from posegan.progress import Clock, RunningMeans
-from posegan.records import LossRecord, SampleRecord, ValidationRecord
-from posegan.training import StoppedError, Trainer
-from posegan.training_data import TrainingData, open_training_data
-from posegan.updates import Pair, ema_decay, learning_rate, update_discriminator, update_ema, update_generator
+from posegan.model.networks import Discriminator, Generator
+from posegan.training.checkpoints import CheckpointFolder, fingerprint
+from posegan.training.data import TrainingData, open_training_data
+from posegan.training.loop import Run, StoppedError, draw_parts, start, train
+from posegan.training.losses import GeneratorLoss
+from posegan.training.progress import Clock, LossRecord, RunningMeans, SampleRecord, ValidationRecord
+from posegan.training.updates import Pair, ema_decay, learning_rate, update_discriminator, update_ema, update_generator
+from tests.support.small_market import Prepared
+from tests.support.tiny_run import ROOT, RandomStream, random_batch, tiny_params
 
 CPU = torch.device("cpu")
 
 
-def trainer(folder: Path, params: Params, stream: Any = None) -> Trainer:
+def started(folder: Path, params: Params, stream: Any = None) -> Run:
     data = TrainingData(stream or RandomStream(), [random_batch(1000)], random_batch(1001))
-    return Trainer(params, data, CheckpointFolder(folder, params.train.keep_checkpoints), CPU)
+    return start(params, data, CheckpointFolder(folder, params.train.keep_checkpoints), CPU)
 
 
-def after_step(run: Trainer, step: int, act: Callable[[], object]) -> None:
+def after_step(run: Run, step: int, act: Callable[[], object]) -> None:
     """Let `act` happen right after the iteration that makes `step`, before anything is logged or saved."""
-    iterate = run._iterate
 
-    def iterate_and_act(batch: PairBatch) -> None:
-        iterate(batch)
-        if run.step == step:
-            act()
+    class Acting(RunningMeans):
+        def add(self, step_made: int, terms: dict[str, torch.Tensor]) -> None:
+            super().add(step_made, terms)
+            if step_made == step:
+                act()
 
-    run._iterate = iterate_and_act  # type: ignore[method-assign]
+    run.state.means = Acting()
 
 
 def tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
@@ -54,68 +52,68 @@ def tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
         yield from tensors(part, f"{name}.{key}")
 
 
-def assert_equal_states(first: Trainer, second: Trainer) -> None:
-    states = dict(tensors(first._state())), dict(tensors(second._state()))
+def assert_equal_states(first: Run, second: Run) -> None:
+    states = dict(tensors(first.state.saved())), dict(tensors(second.state.saved()))
     assert states[0].keys() == states[1].keys()
     assert len(states[0]) > 100
     differing = [name for name in states[0] if not torch.equal(states[0][name], states[1][name])]
     assert not differing
-    assert first.history == second.history
+    assert first.state.history == second.state.history
 
 
 @pytest.mark.parametrize(("stop_at", "accumulate"), [(1, 1), (3, 2), (4, 1)])
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, stop_at: int, accumulate: int) -> None:
-    train = {"log_every": 2, "checkpoint_every": 100, "validate_every": 3, "sample_every": 100, "accumulate": accumulate}
-    params = tiny_params(train=train)
-    straight = trainer(tmp_path / "straight", params)
-    list(straight.run())
+    settings = {"log_every": 2, "checkpoint_every": 100, "validate_every": 3, "sample_every": 100, "accumulate": accumulate}
+    params = tiny_params(train=settings)
+    straight = started(tmp_path / "straight", params)
+    list(train(straight))
 
     stop = threading.Event()
-    stopped = trainer(tmp_path / "stopped", params)
+    stopped = started(tmp_path / "stopped", params)
     after_step(stopped, stop_at, stop.set)
     with pytest.raises(StoppedError, match=f"stopped at step {stop_at} of 6"):
-        list(stopped.run(stop))
+        list(train(stopped, stop))
     torch.manual_seed(12345)  # whatever else the process draws must not matter
     stream = RandomStream()
-    resumed = trainer(tmp_path / "stopped", params, stream)
-    assert resumed.resume() == stop_at
-    list(resumed.run())
+    resumed = started(tmp_path / "stopped", params, stream)
+    assert resumed.state.step == stop_at
+    list(train(resumed))
     assert stream.started_at == [stop_at]
     assert_equal_states(straight, resumed)
 
 
 def test_a_killed_run_goes_on_from_the_last_state(tmp_path: Path) -> None:
     params = tiny_params(train={"checkpoint_every": 2})
-    straight = trainer(tmp_path / "straight", params)
-    list(straight.run())
-    killed = trainer(tmp_path / "killed", params)
-    records = killed.run()
-    while killed.step < 3:
+    straight = started(tmp_path / "straight", params)
+    list(train(straight))
+    killed = started(tmp_path / "killed", params)
+    records = train(killed)
+    while killed.state.step < 3:
         next(records)
     del records  # no farewell: the steps after the last state are lost
-    resumed = trainer(tmp_path / "killed", params)
-    assert resumed.resume() == 2
-    list(resumed.run())
+    resumed = started(tmp_path / "killed", params)
+    assert resumed.state.step == 2
+    list(train(resumed))
     assert_equal_states(straight, resumed)
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     params = tiny_params()
-    first = trainer(tmp_path, params)
-    list(first.run())
-    again = trainer(tmp_path, params)
-    assert again.resume() == 6
-    assert list(again.run()) == []
+    first = started(tmp_path, params)
+    list(train(first))
+    again = started(tmp_path, params)
+    assert again.state.step == 6
+    assert list(train(again)) == []
     assert_equal_states(first, again)
 
 
 def test_records_come_when_due(tmp_path: Path) -> None:
-    run = trainer(tmp_path, tiny_params())
-    records = list(run.run())
+    run = started(tmp_path, tiny_params())
+    records = list(train(run))
     assert [record.step for record in records if isinstance(record, LossRecord)] == [2, 4, 6]
     assert [record.step for record in records if isinstance(record, ValidationRecord)] == [3, 6]
     assert [record.step for record in records if isinstance(record, SampleRecord)] == [3, 6]
-    assert [step for step, _ in run.history] == [2, 3, 4, 6, 6]
+    assert [step for step, _ in run.state.history] == [2, 3, 4, 6, 6]
     losses = next(record for record in records if isinstance(record, LossRecord))
     assert losses.values.keys() == {"loss_discriminator", "loss_adversarial", "loss_l1", "loss_offset_smoothness"}
     assert losses.images_per_second > 0
@@ -123,9 +121,9 @@ def test_records_come_when_due(tmp_path: Path) -> None:
 
 
 def test_without_validation_pairs_nothing_is_validated(tmp_path: Path) -> None:
-    run = trainer(tmp_path, tiny_params())
-    run.data = run.data._replace(validation=[])
-    assert not [record for record in run.run() if isinstance(record, ValidationRecord)]
+    run = started(tmp_path, tiny_params())
+    run = run._replace(data=run.data._replace(validation=[]))
+    assert not [record for record in train(run) if isinstance(record, ValidationRecord)]
 
 
 def test_it_learns_one_batch_by_heart(tmp_path: Path) -> None:
@@ -137,17 +135,17 @@ def test_it_learns_one_batch_by_heart(tmp_path: Path) -> None:
                 yield smooth._replace(target_images=images)
 
     changes = {"iterations": 10, "log_every": 1, "learning_rate": 0.01, "validate_every": 100, "sample_every": 100, "checkpoint_every": 100}
-    run = trainer(tmp_path, tiny_params(train=changes, model={"dropout": 0.0}), OneBatch())
-    losses = [record.values["loss_l1"] for record in run.run() if isinstance(record, LossRecord)]
+    run = started(tmp_path, tiny_params(train=changes, model={"dropout": 0.0}), OneBatch())
+    losses = [record.values["loss_l1"] for record in train(run) if isinstance(record, LossRecord)]
     assert losses[-1] < 0.8 * losses[0]
 
 
 @pytest.mark.parametrize(("poisoned_after", "complaint"), [(3, r"the loss term '\w+'"), (4, "generator, appearance_encoder")])
 def test_what_is_not_finite_is_named_and_never_saved(tmp_path: Path, poisoned_after: int, complaint: str) -> None:
-    run = trainer(tmp_path, tiny_params(train={"checkpoint_every": 2, "log_every": 6}))
-    after_step(run, poisoned_after, lambda: next(run.generator.parameters()).data.fill_(float("nan")))
+    run = started(tmp_path, tiny_params(train={"checkpoint_every": 2, "log_every": 6}))
+    after_step(run, poisoned_after, lambda: next(run.state.generator.parameters()).data.fill_(float("nan")))
     with pytest.raises(PoseGANError, match=f"{complaint}.* is not finite at step 4;.*last good state is of step 2"):
-        list(run.run())
+        list(train(run))
     latest = CheckpointFolder(tmp_path, 3).latest()
     assert latest is not None
     assert all(value.isfinite().all() for _, value in tensors(latest[1]["generator"]))
@@ -155,46 +153,51 @@ def test_what_is_not_finite_is_named_and_never_saved(tmp_path: Path, poisoned_af
 
 @pytest.mark.parametrize("part", ["discriminator", "ema", "generator_optimiser"])
 def test_a_state_is_saved_only_if_all_of_it_is_finite(tmp_path: Path, part: str) -> None:
-    run = trainer(tmp_path, tiny_params(train={"checkpoint_every": 2}))
+    run = started(tmp_path, tiny_params(train={"checkpoint_every": 2}))
 
     def poison() -> None:
-        next(value for _, value in tensors(run._parts()[part].state_dict()) if value.ndim > 0).view(-1)[0] = float("inf")
+        next(value for _, value in tensors(run.state.parts[part].state_dict()) if value.ndim > 0).view(-1)[0] = float("inf")
 
     after_step(run, 6, poison)
     with pytest.raises(PoseGANError, match=f"{part}, .* is not finite at step 6;.*last good state is of step 4"):
-        list(run.run())
+        list(train(run))
     latest = CheckpointFolder(tmp_path, 3).latest()
     assert latest is not None
     assert latest[0] == 4
 
 
 def test_without_an_adversarial_weight_the_discriminator_rests(tmp_path: Path) -> None:
-    run = trainer(tmp_path, tiny_params(loss={"adversarial": 0.0}, train={"iterations": 2}))
-    before = [weight.clone() for weight in run.discriminator.parameters()]
-    [losses] = [record.values for record in run.run() if isinstance(record, LossRecord)]
+    run = started(tmp_path, tiny_params(loss={"adversarial": 0.0}, train={"iterations": 2}))
+    before = [weight.clone() for weight in run.state.discriminator.parameters()]
+    [losses] = [record.values for record in train(run) if isinstance(record, LossRecord)]
     assert losses.keys() == {"loss_l1", "loss_offset_smoothness"}
-    assert all(torch.equal(old, new) for old, new in zip(before, run.discriminator.parameters(), strict=True))
+    assert all(torch.equal(old, new) for old, new in zip(before, run.state.discriminator.parameters(), strict=True))
 
 
 def test_either_player_is_shown_the_same_drawing_of_a_part(tmp_path: Path) -> None:
-    run, batch = trainer(tmp_path, tiny_params(train={"accumulate": 2}, model={"dropout": 0.5})), random_batch(0)
+    run, batch = started(tmp_path, tiny_params(train={"accumulate": 2}, model={"dropout": 0.5})), random_batch(0)
     pairs = Pair(to_float(batch.source_images), batch.source_keypoints, to_float(batch.target_images), batch.target_keypoints).parts(2)
-    shown, learned = ([output.image for output in run._draw(pairs, learning)] for learning in (False, True))
+
+    def drawn(learning: bool) -> list[torch.Tensor]:
+        outputs = draw_parts(run.state, run.state.generator, pairs, run.params.train, learning=learning)
+        return [output.image for output in outputs]
+
+    shown, learned = drawn(False), drawn(True)
     assert all(torch.equal(one, other) for one, other in zip(shown, learned, strict=True))
-    run.step += 1
-    assert not any(torch.equal(one, other.image) for one, other in zip(shown, run._draw(pairs), strict=True))  # other masks
+    run.state.step += 1
+    assert not any(torch.equal(one, other) for one, other in zip(shown, drawn(True), strict=True))  # other masks
 
 
 def test_a_loss_without_any_term_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PoseGANError, match="loss: expected a weight above 0"):
-        trainer(tmp_path, tiny_params(loss={"adversarial": 0.0, "l1": 0.0}))
+        started(tmp_path, tiny_params(loss={"adversarial": 0.0, "l1": 0.0}))
 
 
 def test_bfloat16_follows_float32(tmp_path: Path) -> None:
     values = []
     for precision in ("float32", "bfloat16"):
-        run = trainer(tmp_path / precision, tiny_params(train={"precision": precision, "iterations": 2}, model={"dropout": 0.0}))
-        values.append(next(record.values for record in run.run() if isinstance(record, LossRecord)))
+        run = started(tmp_path / precision, tiny_params(train={"precision": precision, "iterations": 2}, model={"dropout": 0.0}))
+        values.append(next(record.values for record in train(run) if isinstance(record, LossRecord)))
     assert values[1] == pytest.approx(values[0], rel=0.05, abs=0.02)
     assert values[1] != values[0]
 
@@ -245,10 +248,10 @@ def test_the_learning_rate_stays_then_falls_evenly_to_a_last_small_step() -> Non
 
 
 def test_every_update_uses_the_rate_of_its_step(tmp_path: Path) -> None:
-    run = trainer(tmp_path, tiny_params(train={"iterations": 4, "learning_rate": 0.01, "constant_rate": 0.0}))
-    list(run.run())
-    assert [group["lr"] for group in run.generator_optimiser.param_groups] == pytest.approx([0.0025])
-    assert [group["lr"] for group in run.discriminator_optimiser.param_groups] == pytest.approx([0.0025])
+    run = started(tmp_path, tiny_params(train={"iterations": 4, "learning_rate": 0.01, "constant_rate": 0.0}))
+    list(train(run))
+    assert [group["lr"] for group in run.state.generator_optimiser.param_groups] == pytest.approx([0.0025])
+    assert [group["lr"] for group in run.state.discriminator_optimiser.param_groups] == pytest.approx([0.0025])
 
 
 def test_running_means() -> None:
@@ -290,7 +293,7 @@ def test_fingerprint_sees_what_matters() -> None:
 
 def test_the_name_of_a_run_covers_all_the_code_that_trains() -> None:
     covered = {path.relative_to(ROOT).as_posix() for path in training_code()}
-    needed = {path.relative_to(ROOT).as_posix() for name in ("training", "training_data") for path in imported_files(f"posegan.{name}")}
+    needed = {path.relative_to(ROOT).as_posix() for name in ("loop", "data") for path in imported_files(f"posegan.training.{name}")}
     assert needed - set(NO_BEHAVIOUR) <= covered
     assert all(name.startswith("posegan/") for name in covered), "how a run is logged and described does not train it again"
 
@@ -307,18 +310,17 @@ def test_shards_become_training_data(prepared: Prepared) -> None:
 
 def test_the_best_weights_are_those_of_the_highest_validation_ssim_and_outlive_the_process(tmp_path: Path) -> None:
     params = tiny_params(train={"validate_every": 1, "checkpoint_every": 4, "learning_rate": 0.01})
-    run = trainer(tmp_path, params)
+    run = started(tmp_path, params)
     seen: dict[int, dict[str, torch.Tensor]] = {}
     scores: dict[int, float] = {}
-    for record in run.run():
+    for record in train(run):
         if isinstance(record, ValidationRecord):
-            seen[record.step] = {name: weight.clone() for name, weight in run.ema.state_dict().items()}
+            seen[record.step] = {name: weight.clone() for name, weight in run.state.ema.state_dict().items()}
             scores[record.step] = record.values["val_ssim"]
-    assert run.best is not None
-    assert run.best.step == max(scores, key=lambda step: scores[step])
-    assert all(torch.equal(weight, seen[run.best.step][name]) for name, weight in run.best.weights.items())
-    again = trainer(tmp_path, params)
-    again.resume()
-    assert again.best is not None
-    assert again.best[:2] == run.best[:2]
-    assert all(torch.equal(weight, again.best.weights[name]) for name, weight in run.best.weights.items())
+    assert run.state.best is not None
+    assert run.state.best.step == max(scores, key=lambda step: scores[step])
+    assert all(torch.equal(weight, seen[run.state.best.step][name]) for name, weight in run.state.best.weights.items())
+    again = started(tmp_path, params)
+    assert again.state.best is not None
+    assert again.state.best[:2] == run.state.best[:2]
+    assert all(torch.equal(weight, again.state.best.weights[name]) for name, weight in run.state.best.weights.items())

@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
-from kill_download import kill_downloads
-from loopback import Handler, serving
 
-from pipeline.sources.transfer import Limits, fetch, pause_before
+from pipeline.http.transfer import Limits, fetch, pause_before
 from posegan.errors import PoseGANError
+from tests.support.kill_download import kill_downloads
+from tests.support.loopback import Handler, serving
 
 CONTENT = random.Random(7).randbytes(300_000)
 OTHER = random.Random(8).randbytes(300_000)
@@ -293,7 +293,7 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with serving(lambda request, _: request.reply_file(CONTENT)) as server:
-        monkeypatch.setattr("pipeline.sources.transfer._Transfer._check_size", full)  # called after each block is written
+        monkeypatch.setattr("pipeline.http.transfer._Transfer._check_size", full)  # called after each block is written
         with pytest.raises(OSError, match=r"No space left.*\.part"):
             fetch(server.url, tmp_path / "file", accept, QUICK)
     assert not (tmp_path / "file").exists()

@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from test_posegan_people import Counting
-from use_fixtures import write_model
 
-from posegan.inference import PoseTransfer
-from posegan.people import People
-from posegan.pose_texts import PoseText, parse_pose
-from posegan.transfers import Drawn, Failed, Job, comparison, draw_all, pasted
+from posegan.inference.jobs import Drawn, Failed, Job, People, comparison, draw_all, pasted
+from posegan.inference.pose_texts import PoseText, parse_pose
+from posegan.inference.transfer import PoseTransfer
+from tests.support.use_fixtures import write_model
+from tests.test_posegan_people import Counting
 
 
 @pytest.fixture(scope="module")

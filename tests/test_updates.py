@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tiny_run import ROOT, random_batch, tiny_params
 
 from posegan.config import Params, load_params
 from posegan.data import to_float
-from posegan.losses import GeneratorLoss
-from posegan.networks import Discriminator, Generator
-from posegan.updates import Pair, update_discriminator, update_generator
+from posegan.model.networks import Discriminator, Generator
+from posegan.training.losses import GeneratorLoss
+from posegan.training.updates import Pair, update_discriminator, update_generator
+from tests.support.tiny_run import ROOT, random_batch, tiny_params
 
 RECIPES = load_params(ROOT / "params.yaml").recipes
 TERMS = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from posegan.errors import PoseGANError
-from posegan.video import read_video, write_moving
+from posegan.inference.video import read_video, write_moving
 
 
 def moving(count: int, height: int = 40, width: int = 30) -> list[np.ndarray]:

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posegan.geometry import body_affine
-from posegan.warp import warp_features
+from posegan.model.geometry import body_affine
+from posegan.model.warp import warp_features
 
 HEIGHT, WIDTH = 16, 8
 

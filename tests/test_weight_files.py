@@ -10,7 +10,7 @@ from torch import nn
 
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
-from posegan.weight_files import OfficialFile, WeightsAbsentError, fill_network, find_weights, read_state_dict
+from posegan.frozen.weights import OfficialFile, WeightsAbsentError, fill_network, find_weights, read_state_dict
 
 KEY = "evaluate.weights.net"
 STATE = {"weight": torch.arange(6.0).view(2, 3), "bias": torch.ones(2)}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pipeline.drawing.wardrobe import COLUMNS, Outfit, Texture
 from pipeline.drawing.wardrobe import FRONT as FRONT_COLUMN
-from posegan.body import HEAD_RADIUS, Body, Build, Floats, Posture, faces_camera, joint_points, pose_body, view
+from posegan.people.body import HEAD_RADIUS, Body, Build, Floats, Posture, faces_camera, joint_points, pose_body, view
 from posegan.skeleton import JOINT_COUNT, JOINTS
 
 TORSO, HEAD, NECK, HAIR, SKIRT, BACKPACK, NOSE = 1, 2, 3, 4, 5, 6, 7

@@ -14,6 +14,8 @@ import jinja2
 import PIL.Image
 from markupsafe import Markup
 
+_FOLDER = Path(__file__).parent  # of the templates that pages share
+
 
 class Table(NamedTuple):
     """Rows of texts under headings; the first of each names the row. `prose`: the others are texts, not numbers."""
@@ -59,19 +61,19 @@ class Section(NamedTuple):
 
 def render_sections(title: str, lead: str, sections: Sequence[Section]) -> str:
     """A whole page of sections under a title and one sentence."""
-    return render_page("sections.html.jinja", {"title": title, "lead": lead, "sections": sections})
+    return render_page(_FOLDER / "sections.html.jinja", {"title": title, "lead": lead, "sections": sections})
 
 
-def render_page(template: str, values: Mapping[str, object]) -> str:
-    """Fill a template of this folder; every value is escaped, and one that the template lacks a value for is an error."""
+def render_page(template: Path, values: Mapping[str, object]) -> str:
+    """Fill a template, which may use those of this folder; every value is escaped, and a missing one is an error."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([template.parent, _FOLDER]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(values)
+    return environment.get_template(template.name).render(values)
 
 
 def data_uri(image: PIL.Image.Image, form: str = "PNG", quality: int = 75) -> str:

@@ -11,15 +11,15 @@ from tqdm import tqdm
 
 from posegan.commands.options import FILE, generator_options, open_transfer
 from posegan.errors import PoseGANError
-from posegan.pose_texts import PICTURES
-from posegan.video import MOVING, VIDEOS, read_video, write_moving
+from posegan.inference.pose_texts import PICTURES
+from posegan.inference.video import MOVING, VIDEOS, read_video, write_moving
 
 if TYPE_CHECKING:
     import PIL.Image
 
-    from posegan.inference import Fitted, PoseTransfer
-    from posegan.motion import Poses
-    from posegan.samples import Picture
+    from posegan.images import Picture
+    from posegan.inference.transfer import Fitted, PoseTransfer
+    from posegan.people.placing import Poses
 
 WALK = "walking"
 BATCH = 16
@@ -52,7 +52,7 @@ def animate(
     if out.suffix.lower() not in (*MOVING, STRIP):
         raise PoseGANError(f"{out}: expected a name that ends in {', '.join((*MOVING, STRIP))}, got '{out.suffix}'")
     transfer = open_transfer(model, params, device)
-    from posegan.people import People
+    from posegan.inference.jobs import People
 
     with People(transfer) as people:
         person = people.one(source).fitted
@@ -63,8 +63,8 @@ def animate(
 
 
 def _sequence(text: str, frames: int, steps: int, sigma: float, loop: bool | None, transfer: "PoseTransfer") -> "Poses":
-    from posegan.motion import between, fill_gaps, place_sequence, smooth
-    from posegan.pose_library import library_pose, walk
+    from posegan.people.library import library_pose, walk
+    from posegan.people.placing import between, fill_gaps, place_sequence, smooth
 
     path = Path(text)
     if path.is_dir() or path.suffix.lower() in VIDEOS:
@@ -80,7 +80,7 @@ def _sequence(text: str, frames: int, steps: int, sigma: float, loop: bool | Non
 
 def _found(path: Path, frames: int, transfer: "PoseTransfer") -> "Poses":
     """The poses of a folder's pictures or of a video, in pixels of the pictures; those before the first and after the last are left out."""
-    from posegan.detection import torso_of
+    from posegan.people.detection import torso_of
     from posegan.skeleton import JOINT_COUNT
 
     poses = []
@@ -97,7 +97,7 @@ def _found(path: Path, frames: int, transfer: "PoseTransfer") -> "Poses":
 
 
 def _pictures(path: Path, most: int) -> "Iterable[PIL.Image.Image]":
-    from posegan.detection import read_image
+    from posegan.people.detection import read_image
 
     if not path.is_dir():
         return read_video(path, most)
@@ -114,7 +114,7 @@ def _batched(items: "Iterable[_Item]", size: int) -> "Iterator[list[_Item]]":
 
 
 def _draw(transfer: "PoseTransfer", person: "Fitted", poses: "Poses", grid: bool) -> "Iterator[Picture]":
-    from posegan.images import draw_skeleton
+    from posegan.pictures import draw_skeleton
 
     with tqdm(total=len(poses), desc="animate", unit="image", disable=None) as bar:
         for chunk in _batched(poses, BATCH):

@@ -22,12 +22,12 @@ def export(out: Path, model: Path | None) -> None:
         raise PoseGANError(f"{out}: expected a name that ends in .onnx, or a folder's name")
     chosen = model or newest_model(MODELS)
     if out.suffix == ".onnx":
-        from posegan.onnx_export import export_onnx
+        from posegan.inference.onnx_export import export_onnx
 
         checked = export_onnx(chosen, out)
         click.echo(f"{out}: {chosen} written; its images differ from PyTorch's by at most {checked.difference:.1g} (of a range of 2)")
         return
-    from posegan.hub import generator_file, save_pretrained
+    from posegan.model.generator_file import generator_file, save_pretrained
 
     save_pretrained(generator_file(chosen), out)
     click.echo(f"{out}: {chosen} written")

@@ -1,16 +1,20 @@
-"""What the commands share: which model draws, which detector looks, and on what processor."""
+"""What the commands share: which model draws, which detector looks, on what processor, and how pictures are written."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import PIL.Image
 
 from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError
+from posegan.files import write_atomically
 
 if TYPE_CHECKING:
-    from posegan.inference import PoseTransfer
+    from posegan.inference.transfer import PoseTransfer
+
 
 FILE = click.Path(path_type=Path)
 MODELS = Path("models")
@@ -35,7 +39,7 @@ def open_transfer(model: Path | None, params: Path | None, device: str) -> "Pose
         PoseGANError: there is no such model, or it is no PoseGAN generator; the params are not valid; the device is not there.
     """
     config = pose_config(params)
-    from posegan.inference import PoseTransfer  # late, so that --help and a mistyped option answer at once
+    from posegan.inference.transfer import PoseTransfer  # late, so that --help and a mistyped option answer at once
 
     chosen = model or newest_model(MODELS)
     transfer = PoseTransfer(chosen, device, config)
@@ -63,3 +67,25 @@ def newest_model(folder: Path) -> Path:
     if not found:
         raise PoseGANError(f"{folder}: holds no trained generator; run make repro first, which trains one, or name another with --model")
     return max(found, key=lambda path: ((path / "model.safetensors" if path.is_dir() else path).stat().st_mtime_ns, path.name))
+
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+
+def save_image(path: Path, image: PIL.Image.Image) -> None:
+    """Write a picture in the format of the path's extension; errors as `picture_format`, and a disk that is full."""
+    buffer = io.BytesIO()
+    image.save(buffer, picture_format(path), quality=95)  # PNG has no quality and ignores it
+    write_atomically(path, buffer.getvalue())
+
+
+def picture_format(path: Path, *others: str) -> str:
+    """Pillow's name of the format that a path's extension means; "" for one of the `others`.
+
+    Raises:
+        PoseGANError: another extension.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (*FORMATS, *others):
+        raise PoseGANError(f"{path}: expected a name that ends in {', '.join((*FORMATS, *others))}, got '{path.suffix}'")
+    return FORMATS.get(suffix, "")

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from posegan.commands.options import FILE, generator_options, open_transfer
-from posegan.commands.output import picture_format, save_image
+from posegan.commands.options import FILE, generator_options, open_transfer, picture_format, save_image
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
 from posegan.formats.pair_csv import read_pair_csv
-from posegan.pose_texts import PICTURES, parse_pose
+from posegan.inference.pose_texts import PICTURES, parse_pose
 
 if TYPE_CHECKING:
-    from posegan.transfers import Drawn, Job
+    from posegan.inference.jobs import Drawn, Job
 
 JSON = ".json"
 _WRITERS, _WAITING = 4, 64  # threads, and results that may wait for them
@@ -61,8 +60,7 @@ def transfer(
 
 def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int, options: tuple[Path | None, Path | None, str]) -> None:
     transfer = open_transfer(*options)
-    from posegan.people import People
-    from posegan.transfers import Failed, draw_all
+    from posegan.inference.jobs import Failed, People, draw_all
 
     failures = 0
     with ExitStack() as stack:
@@ -90,7 +88,7 @@ def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int
 def _write(drawn: "Drawn", grid: bool, paste: bool) -> None:
     import PIL.Image
 
-    from posegan.transfers import comparison, pasted
+    from posegan.inference.jobs import comparison, pasted
 
     path = drawn.job.out
     if path.suffix.lower() == JSON:
@@ -105,7 +103,7 @@ def _detected(drawn: "Drawn") -> dict[str, Any]:
 
 
 def _jobs(source: Path, text: str, out: Path, suffix: str) -> "Iterator[Job]":
-    from posegan.transfers import Job
+    from posegan.inference.jobs import Job
 
     pose = parse_pose(text)
     if not source.is_dir():
@@ -118,7 +116,7 @@ def _jobs(source: Path, text: str, out: Path, suffix: str) -> "Iterator[Job]":
 
 
 def _listed_jobs(pairs: Path, out: Path, suffix: str) -> "Iterator[Job]":
-    from posegan.transfers import Job
+    from posegan.inference.jobs import Job
 
     jobs = []
     for pair in read_pair_csv(pairs):

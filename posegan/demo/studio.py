@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from posegan.demo.limits import LARGEST_IMAGE
-from posegan.detection import Keypoints, Posed, checked_keypoints, torso_of
 from posegan.errors import PoseGANError
-from posegan.images import Fit, decode_image
-from posegan.inference import Fitted, PoseTransfer
-from posegan.pose_library import library_pose, pose_names
-from posegan.samples import Picture
+from posegan.images import Fit, Picture, decode_image
+from posegan.inference.transfer import Fitted, PoseTransfer
+from posegan.people.detection import Keypoints, Posed, checked_keypoints, torso_of
+from posegan.people.library import library_pose, pose_names
 from posegan.skeleton import BONES, JOINTS
 
 
@@ -99,3 +97,6 @@ def _data_url(pixels: Picture) -> str:
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+LARGEST_IMAGE = 24_000_000  # pixels

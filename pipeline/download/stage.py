@@ -1,0 +1,151 @@
+"""Stage download: raw.zip, one verified archive in one layout, wherever the images come from.
+
+Members of raw.zip are stored uncompressed (JPEGs do not shrink), sorted and dated 1980, so that the same images
+give the same bytes.
+"""
+
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from pipeline.download.archives import NESTED_SUFFIXES, Limits, open_members
+from pipeline.download.mirrors import address_of, obtain_original
+from pipeline.download.own_photos import TABLE, from_people, holds_people, summarise_people
+from pipeline.download.sample import write_sample
+from pipeline.http.transfer import Limits as TransferLimits
+from pipeline.http.transfer import fetch
+from pipeline.raw_archive import FOLDERS, normalised_names, write_archive
+from posegan.config import DatasetConfig, load_params
+from posegan.errors import PoseGANError
+from posegan.files import check_sha256, sha256_of
+
+REQUIRED = ("bounding_box_train", "bounding_box_test")
+
+
+class Outcome(NamedTuple):
+    """What became of a source: images kept in raw.zip, and what else it held, archives among it."""
+
+    images: int
+    ignored: int
+    nested: int = 0
+
+
+def from_archive(source: Path, out: Path, sha256: str, limits: Limits = Limits()) -> Outcome:  # noqa: B008 - immutable
+    """Verify a local zip, tar or tar.gz of Market-1501 and write its images to `out` in raw.zip's layout.
+
+    Raises:
+        PoseGANError: missing, another SHA-256 (checked when given), refused by `open_members`, damaged, or without
+            Market-1501's folders.
+    """
+    if sha256:
+        check_sha256(source, sha256, "get the archive again, or correct dataset.sha256")
+    with open_members(source, limits) as members:
+        names = _images(source, (member.name for member in members))
+        for member in members:  # what is left out is read as well: damage anywhere means a bad copy
+            if member.name not in names:
+                member.read()
+        readers = {member.name: member.read for member in members}
+        write_archive(out, {target: readers[name] for name, target in names.items()})
+        nested = sum(member.name.lower().endswith(NESTED_SUFFIXES) for member in members)
+        return Outcome(len(names), len(members) - len(names), nested)
+
+
+def from_folder(source: Path, out: Path, limits: Limits = Limits()) -> Outcome:  # noqa: B008 - immutable
+    """Write the images of an unpacked Market-1501 folder to `out`.
+
+    Raises:
+        PoseGANError: no such folder, no Market-1501 folders in it, or a file above the limits.
+    """
+    if not source.is_dir():
+        raise PoseGANError(f"{source}: no such folder; set dataset.path to the folder that holds {' and '.join(REQUIRED)}")
+    files = sorted(path for folder in FOLDERS for path in (source / folder).glob("*") if path.is_file() and not path.is_symlink())
+    names = _images(source, (path.relative_to(source).as_posix() for path in files))
+    large = [path for path in files if path.stat().st_size > limits.member_bytes]
+    if large or len(files) > limits.members:
+        raise PoseGANError(f"{large[0] if large else source}: too large for a person crop data set; is this Market-1501?")
+    write_archive(out, {target: (source / name).read_bytes for name, target in names.items()})
+    return Outcome(len(names), len(files) - len(names))
+
+
+def from_url(url: str, out: Path, sha256: str, downloads: Path, limits: TransferLimits = TransferLimits()) -> Outcome:  # noqa: B008 - immutable
+    """Fetch an archive into `downloads`, unless it is there already, check its SHA-256, then go on as `from_archive`.
+
+    Raises:
+        PoseGANError: as `fetch` and `from_archive`, or the wrong content.
+    """
+    path = downloads / f"{sha256[:16]}.archive"
+
+    def verify(part: Path) -> None:
+        check_sha256(part, sha256, f"{url} gave something else (damaged, or not the archive): try again, or correct dataset.sha256")
+
+    if not (path.is_file() and sha256_of(path) == sha256):
+        fetch(address_of(url), path, verify, limits)
+    return from_archive(path, out, "")
+
+
+def _images(source: Path, names: Iterable[str]) -> dict[str, str]:
+    """Names of the images of a source: {name as found: name in raw.zip}."""
+    listed = list(names)
+    images = normalised_names(listed)
+    present = {target.split("/")[0] for target in images.values()}
+    if missing := [folder for folder in REQUIRED if folder not in present]:
+        nested = next((f"; unpack {name!r} in it first" for name in listed if name.lower().endswith(NESTED_SUFFIXES)), "")
+        raise PoseGANError(
+            f"{source}: holds no image in {' or '.join(missing)}; expected Market-1501's folders {', '.join(FOLDERS)}{nested}"
+        )
+    if odd := [target for target in images.values() if not target.isprintable()]:
+        raise PoseGANError(f"{source}: {odd[0]!r} has characters in its name that cannot be shown; get a clean copy")
+    return images
+
+
+@click.command()
+@click.option(
+    "--params", "params_path", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True, help="Parameters."
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("data/raw.zip"), show_default=True, help="Archive to write.")
+@click.option(
+    "--downloads", type=click.Path(path_type=Path), default=Path("data/downloads"), show_default=True, help="Folder for what is fetched."
+)
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    default=Path("data/market1501.json"),
+    show_default=True,
+    help="Note of the first good copy of Market-1501.",
+)
+def download(params_path: Path, out: Path, downloads: Path, record: Path) -> None:
+    """Get the images and verify them (parameters: dataset).
+
+    dataset.source says from where: sample (drawn people, no network), market1501 (the mirrors in turn), archive (a
+    local zip, tar or tar.gz of Market-1501, with or without a top folder), folder (own photos, one folder a person, or
+    an unpacked Market-1501), or url (with its SHA-256). What was fetched in part is gone on with. Of Market-1501, files
+    outside the folders bounding_box_train, bounding_box_test and query are ignored and counted; of own photos,
+    photos.csv beside the archive and in it names every file, with its image or the reason.
+    """
+    started = time.monotonic()
+    config = load_params(params_path).dataset
+    out.with_name(TABLE).unlink(missing_ok=True)  # of other photos
+    summary = _obtain(config, out, downloads, record)
+    click.echo(f"download: {config.source}: {summary}; {out.stat().st_size / 1e6:.1f} MB; {time.monotonic() - started:.1f} s")
+
+
+def _obtain(config: DatasetConfig, out: Path, downloads: Path, record: Path) -> str:
+    if config.source == "sample":
+        counts = write_sample(out, config.sample, progress=sys.stderr.isatty())
+        return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    if config.source == "folder" and holds_people(Path(config.path)):
+        return summarise_people(from_people(Path(config.path), out, config.people), out)
+    if config.source == "market1501":
+        outcome = from_archive(obtain_original(config.mirrors, downloads, record), out, "")
+    elif config.source == "archive":
+        outcome = from_archive(Path(config.path), out, config.sha256)
+    elif config.source == "folder":
+        outcome = from_folder(Path(config.path), out)
+    else:
+        outcome = from_url(config.url, out, config.sha256, downloads)
+    nested = f" ({outcome.nested:,} archives among them)" if outcome.nested else ""
+    return f"{outcome.images + outcome.ignored:,} files in: {outcome.images:,} images, {outcome.ignored:,} ignored{nested}"

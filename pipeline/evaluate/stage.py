@@ -1,0 +1,231 @@
+"""Stage evaluate: generated images against the real ones on held-out pairs, between a floor and a ceiling.
+
+The floor is `copy_source`, the source image handed over as the answer; the ceiling is `real_target`. The images are the
+generator's, or those of a folder that another program wrote.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import PIL.Image
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pipeline.evaluate.album import AlbumMaker
+from pipeline.evaluate.judge import Judge
+from pipeline.evaluate.networks import Networks, open_networks
+from pipeline.evaluate.other_images import ForeignImages
+from pipeline.evaluate.report import Evaluation, write_report
+from pipeline.evaluate.scores import flat_metrics, summarise
+from pipeline.evaluate.stopwatch import Stopwatch
+from pipeline.pose.weights import with_local_weights
+from posegan.config import EvaluateConfig, Params, load_params
+from posegan.data.batches import PairBatch, on_device, to_pictures
+from posegan.data.index import ShardIndex
+from posegan.data.named_stream import NamedStream
+from posegan.data.streams import ListedStream
+from posegan.device import choose_device, keep_freed_memory
+from posegan.errors import PoseGANError
+from posegan.files import atomic_path, write_atomically
+from posegan.formats.pair_csv import read_pair_csv
+from posegan.model.generator_file import GeneratorCard, load_generator, read_generator_card
+from posegan.people.detection import Detector
+from posegan.people.estimator import PoseEstimator
+from posegan.training.samples import generate
+
+FILE = click.Path(path_type=Path)
+STATE = Path("state/evaluate")  # features of the real images, for the next run; outside DVC's outs
+Stream = ListedStream | NamedStream
+
+
+class Places(NamedTuple):
+    """Where the evaluation reads."""
+
+    shards: Path | str
+    weights: Path
+    downloads: Path
+    state: Path | None = None
+
+
+class Subject(NamedTuple):
+    """What is judged: batches of pairs, each with the images generated for it and, where they lie in files, their names."""
+
+    batches: Iterable[tuple[PairBatch, Tensor, Sequence[str] | None]]
+    stream: Stream
+    card: GeneratorCard | None  # of our generator
+
+
+@click.command()
+@click.option("--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help="Parameters.")
+@click.option(
+    "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
+)
+@click.option("--model", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator of the train stage.")
+@click.option("--images", type=FILE, help="Judge the images of this folder, of whatever origin, instead of the generator's.")
+@click.option("--pairs", type=FILE, help="Which pairs, a CSV from,to.  [default: those of evaluate.pairs and evaluate.seed]")
+@click.option("--save-images", type=FILE, help="Folder to write the generated images to, as <from>_2_<to>.png.")
+@click.option("--weights", type=FILE, default=Path("data/weights"), show_default=True, help="Weights of the metrics' networks.")
+@click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Training logs, for the report's curves.")
+@click.option("--metrics", "metrics_path", type=FILE, help="Numbers to write.  [default: metrics.json; beside the report with --images]")
+@click.option("--report", type=FILE, help="Folder to write.  [default: reports/evaluation; reports/judged/<name> with --images]")
+@click.option("--downloads", type=FILE, default=Path("data/downloads"), show_default=True, help="For weights that are fetched.")
+def evaluate(
+    params_path: Path,
+    shards: str,
+    model: Path,
+    images: Path | None,
+    pairs: Path | None,
+    save_images: Path | None,
+    weights: Path,
+    live: Path,
+    metrics_path: Path | None,
+    report: Path | None,
+    downloads: Path,
+) -> None:
+    """Judge generated images on held-out pairs and write the report (parameters: image, evaluate, pose).
+
+    Beside the generated images the same numbers are taken for the source image, copied (the floor), and for the
+    real image (the ceiling). docs/metrics.md says what each number is.
+    """
+    started = time.monotonic()
+    keep_freed_memory()
+    if images and save_images:
+        raise PoseGANError("--save-images is for the generator's images; leave it out with --images")
+    params = load_params(params_path)
+    listed = [(pair.source, pair.target) for pair in read_pair_csv(pairs)] if pairs else None
+    places = Places(shards, weights, downloads, STATE)
+    stream = open_stream(params, shards, listed)
+    subject = foreign_images(params, stream, images, listed) if images else own_images(params, stream, model, save_images)
+    detector = PoseEstimator(with_local_weights(params.pose, downloads))
+    evaluation, watch = judge(params, subject, detector, places)
+    default = Path("reports/judged") / images.resolve().name if images else Path("reports/evaluation")
+    report = report or default
+    metrics_path = metrics_path or (report.with_suffix(".json") if images else Path("metrics.json"))
+    with watch.part("report"):
+        write_report(report, evaluation, live)
+    watch.write(report.with_name(f"{report.name}.times.json"))
+    numbers = flat_metrics(evaluation.scores, len(evaluation.table))
+    write_atomically(metrics_path, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
+    click.echo(summary_table(evaluation))
+    click.echo(f"evaluate: where the time went: {watch}")
+    click.echo(f"evaluate: {len(evaluation.table):,} pairs in {time.monotonic() - started:.1f} s; report in {report / 'index.html'}")
+
+
+def open_stream(params: Params, shards: Path | str, listed: list[tuple[str, str]] | None) -> Stream:
+    """The listed pairs, or else the fixed seeded list of the test split.
+
+    Raises:
+        PoseGANError: no shards, none of the split test, or a pair that they do not hold.
+    """
+    index, config = ShardIndex.load(shards), params.evaluate
+    if listed is not None:
+        return NamedStream(index, "test", params.image, config.batch_size, listed)
+    return ListedStream(index, "test", params.image, config.batch_size, config.pairs, config.seed)
+
+
+def own_images(params: Params, stream: Stream, model: Path, save: Path | None = None) -> Subject:
+    """What the generator draws for the pairs of a stream; also written into the folder `save`, where one is given.
+
+    Raises:
+        PoseGANError: no generator at `model`, or one for images of another size.
+    """
+    card, device = read_generator_card(model), choose_device(params.evaluate.device)
+    ours, theirs = (f"{image.height} x {image.width}" for image in (params.image, card.image))
+    if ours != theirs:
+        raise PoseGANError(
+            f"{model}: draws images of {theirs}, params ask for {ours}; train it again or correct image.height and image.width"
+        )
+    generator = load_generator(model, device)
+
+    def batches() -> Iterator[tuple[PairBatch, Tensor, Sequence[str] | None]]:
+        for batch in stream:
+            there = on_device(batch, device)
+            drawn = generate(generator, there)
+            yield there, drawn, _save(save, batch, drawn) if save else None
+
+    return Subject(batches(), stream, card)
+
+
+def foreign_images(params: Params, stream: Stream, folder: Path, listed: list[tuple[str, str]] | None) -> Subject:
+    """The images of a folder, for the pairs of a stream.
+
+    Raises:
+        PoseGANError: an image is missing, damaged or of another size.
+    """
+    images = ForeignImages(folder, params.image)
+    # What is missing is said before any work is done.
+    files = images.find(listed) if listed is not None else []
+    ordered = iter([files[row] for row in stream.order] if isinstance(stream, NamedStream) else [])
+
+    def batches() -> Iterator[tuple[PairBatch, Tensor, Sequence[str] | None]]:
+        for batch in stream:
+            pairs = list(zip(batch.sources, batch.targets, strict=True))
+            paths = [next(ordered) for _ in pairs] if files else images.find(pairs)
+            yield batch, images.read(paths), [path.name for path in paths]
+
+    return Subject(batches(), stream, None)
+
+
+def judge(params: Params, subject: Subject, detector: Detector, places: Places) -> tuple[Evaluation, Stopwatch]:
+    """Score everything; also gives where the time went.
+
+    Raises:
+        PoseGANError: weights that params name are missing or damaged, or the subject's own errors.
+    """
+    config, stream = params.evaluate, subject.stream
+    networks = open_networks(config, places.weights, places.downloads, choose_device(config.device))
+    order = stream.order if isinstance(stream, NamedStream) else None
+    scorer, album = Judge(detector, networks, config, _feature_file(places, networks, config)), AlbumMaker(order)
+    batches = tqdm(subject.batches, "evaluate", math.ceil(len(stream) / config.batch_size), unit="batch", mininterval=0.5, disable=None)
+    started = time.perf_counter()
+    for batch, generated, files in batches:
+        scorer.watch.add("read and generate", time.perf_counter() - started, len(generated))
+        scorer.add(batch, generated, files)
+        with scorer.watch.part("pictures", len(generated)):
+            album.add(batch, generated)
+        started = time.perf_counter()
+    table = scorer.table(order)
+    sets, reasons = scorer.sets()
+    with scorer.watch.part("intervals"):
+        scores = summarise(table, sets, networks.reasons | reasons, config.bootstrap, config.seed)
+    weights = tuple(networks.descriptions.items())
+    return Evaluation(table, scores.values, album.finish(), subject.card, params, scores, weights), scorer.watch
+
+
+def summary_table(evaluation: Evaluation) -> str:
+    """The numbers as text: a row a metric, the 95 % interval of the generated images behind their number."""
+    scores = evaluation.scores
+    lines = [f"{'':26}{'generated':>11}{'95 % interval':>21}{'copied':>11}{'real':>11}"]
+    for name in scores.values["generated"]:
+        own, copied, real = (_cell(scores.values[method][name]) for method in scores.values)
+        low, high = scores.intervals["generated"].get(name, (math.nan, math.nan))
+        interval = f"{_cell(low)} .. {_cell(high)}" if math.isfinite(low) else ""
+        lines.append(f"{name:26}{own:>11}{interval:>21}{copied:>11}{real:>11}")
+    return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in scores.reasons.items())])
+
+
+def _cell(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def _save(folder: Path, batch: PairBatch, images: Tensor) -> list[str]:
+    names = [f"{Path(source).stem}_2_{Path(target).stem}.png" for source, target in zip(batch.sources, batch.targets, strict=True)]
+    for name, picture in zip(names, to_pictures(images), strict=True):
+        with atomic_path(folder / name) as temporary:
+            PIL.Image.fromarray(picture).save(temporary, "PNG")
+    return names
+
+
+def _feature_file(places: Places, networks: Networks, config: EvaluateConfig) -> Path | None:
+    """Where the real images' features are kept: named after everything that decides them but the images."""
+    if places.state is None or networks.inception is None:
+        return None
+    key = f"{networks.sha256s['inception']} {choose_device(config.device).type} torch {torch.__version__}"
+    return places.state / f"inception-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"

@@ -1,1 +1,0 @@
-"""DVC's experiments read and compared."""

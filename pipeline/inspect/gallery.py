@@ -1,0 +1,55 @@
+"""Pictures of people with their joints, for pages: from raw.zip where it is at hand, else the skeleton alone.
+
+Legend: K = 18 joints.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline.pages.page import Tile, data_uri
+from pipeline.raw_archive import read_member
+from posegan.errors import PoseGANError
+from posegan.images import Fit, decode_image, fit_keypoints
+from posegan.pictures import draw_skeleton, draw_skeleton_over
+
+Keypoints = npt.NDArray[np.float32]
+
+SIDE = 256  # pixels: the longer side of a tile
+_QUALITY = 82
+_UNKNOWN = (4, 3)  # width and height of the ground that stands for an image whose size is not known
+
+
+class Photographer:
+    """Makes the tiles of a page; `archive` is raw.zip, or None where there is none."""
+
+    def __init__(self, archive: zipfile.ZipFile | None) -> None:
+        self._archive = archive
+
+    def tile(self, member: str, size: tuple[int, int] | None, keypoints: Keypoints, lines: Sequence[str] = ()) -> Tile:
+        """An image of raw.zip by its name with the joints (K, 3) of its person over it, its file name and `lines` under it.
+
+        An image that is not there, or cannot be decoded, is dark ground of its `size` (width, height).
+        """
+        image = self._read(member)
+        width, height = size or _UNKNOWN if image is None else image.size
+        scale = SIDE / max(width, height)
+        joints = fit_keypoints(keypoints, Fit(scale, (scale - 1) / 2, (scale - 1) / 2))
+        width, height = max(1, round(width * scale)), max(1, round(height * scale))
+        if image is None:
+            picture = draw_skeleton(joints, height, width)
+        else:
+            picture = draw_skeleton_over(np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), dtype=np.uint8), joints)
+        return Tile(data_uri(Image.fromarray(picture), "JPEG", _QUALITY), [PurePosixPath(member).name, *lines])
+
+    def _read(self, member: str) -> Image.Image | None:
+        if self._archive is None:
+            return None
+        try:
+            return decode_image(read_member(self._archive, member))
+        except (KeyError, PoseGANError):  # not in this archive, or broken: the caption says what is known
+            return None

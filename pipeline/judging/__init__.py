@@ -1,1 +1,0 @@
-"""Scores of images, and what is made of them: means, intervals, reasons."""

@@ -1,1 +1,0 @@
-"""Joints of every image: the detector's rows, in parts or on a cluster, or other programs' annotations."""

@@ -1,1 +1,0 @@
-"""Which images form pairs: filters by rule, or a list."""

@@ -1,0 +1,154 @@
+"""Rows of keypoints.parquet: an image's bytes and a detector, or an annotation, in; one row out, whatever the image is."""
+
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from pipeline.pose.annotations import shown
+from pipeline.raw_archive import ImageName, image_members, parse_name, read_member
+from posegan.errors import PoseGANError
+from posegan.formats.annotation import Annotation, Keypoints
+from posegan.formats.table import KEYPOINTS_SCHEMA, joint_columns
+from posegan.images import decode_image
+from posegan.people.estimator import PersonPose
+from posegan.skeleton import JOINT_COUNT
+
+Members = Sequence[tuple[str, str]]  # name and split of images
+Reader = Callable[[str], bytes]  # the bytes of the member of a name; a PoseGANError says why there are none
+_CHUNKS_AHEAD = 2
+
+STATUSES = ("ok", "no_person", "unreadable", "bad_name")
+# Details of a row that is not ok.
+BAD_NAME = "expected a name such as 0002_c1s1_000451_03.jpg"
+UNANNOTATED = "no annotation names this image"
+NO_JOINT = "the annotation shows no joint"
+
+
+class Person(Protocol):
+    """What a row keeps of a person, whoever found it."""
+
+    @property
+    def keypoints(self) -> Keypoints:
+        """(18, 3) x, y in pixels of the image, confidence; 0, 0, 0 = missing."""
+        ...
+
+    @property
+    def confidence(self) -> float:
+        """0 .. 1."""
+        ...
+
+
+class Estimator(Protocol):
+    """What this stage asks of a detector: the person in each image, in order."""
+
+    def estimate(self, images: Sequence[Image.Image]) -> list[PersonPose | None]:
+        """One entry an image; None where no person is found."""
+        ...
+
+
+class Row(NamedTuple):
+    """One image of the archive, on its way to a row of keypoints.parquet."""
+
+    member: str
+    split: str
+    name: ImageName | None
+    size: tuple[int, int] | None  # width, height; None when it could not be decoded
+    status: str
+    detail: str | None
+    person: Person | None
+
+
+class _Decoded(NamedTuple):
+    member: str
+    split: str
+    name: ImageName | None
+    image: Image.Image | None
+    status: str
+    detail: str | None
+
+
+def estimate_archive(archive: zipfile.ZipFile, estimator: Estimator, chunk: int) -> Iterator[Row]:
+    """The rows of all images of raw.zip, in sorted order, with the joints that `estimator` finds."""
+    return estimate_members(partial(read_member, archive), image_members(archive), estimator, chunk)
+
+
+def annotate_archive(archive: zipfile.ZipFile, people: Mapping[str, Annotation]) -> Iterator[Row]:
+    """As `estimate_archive`, with the joints of `people`, by member name; nothing else is asked of an image than to decode."""
+    for member, split in image_members(archive):
+        person = people.get(member)
+        detail = UNANNOTATED if person is None else NO_JOINT
+        yield _row(_decode(partial(read_member, archive), member, split), person if person is not None and shown(person) else None, detail)
+
+
+def estimate_members(read: Reader, members: Members, estimator: Estimator, chunk: int) -> Iterator[Row]:
+    """Run `estimator` over images in the order of `members`, `chunk` at a time; the next chunks are decoded while it works.
+
+    A member that cannot be read, is no image, or whose name does not follow the grammar is a row of its own
+    kind and never reaches the detector.
+    """
+    for images in _decoded_ahead(read, members, chunk):
+        ready = [item for item in images if item.image is not None and item.status == "ok"]
+        found = estimator.estimate([item.image for item in ready if item.image is not None])
+        people = dict(zip((item.member for item in ready), found, strict=True))
+        yield from (_row(item, people.get(item.member), "the detector found no person") for item in images)
+
+
+def _decoded_ahead(read: Reader, members: Members, chunk: int) -> Iterator[list[_Decoded]]:
+    with ThreadPoolExecutor(1, "decoder") as decoder:
+        waiting: deque[Future[list[_Decoded]]] = deque()
+        for start in range(0, len(members), chunk):
+            waiting.append(decoder.submit(lambda part: [_decode(read, *member) for member in part], members[start : start + chunk]))
+            if len(waiting) > _CHUNKS_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def keypoints_table(rows: Sequence[Row]) -> pa.Table:
+    """Rows, sorted by image, as the table of keypoints.parquet; coordinates rounded to 3 decimals."""
+    rows = sorted(rows)
+    joints = np.zeros((len(rows), JOINT_COUNT, 3), np.float32)
+    for number, row in enumerate(rows):
+        if row.person is not None:
+            joints[number] = row.person.keypoints
+    known = np.array([row.person is not None for row in rows], dtype=bool)
+    columns = {
+        "image": [row.member for row in rows],
+        "split": [row.split for row in rows],
+        **{part: [None if row.name is None else getattr(row.name, part) for row in rows] for part in ImageName._fields},
+        "width": [None if row.size is None else row.size[0] for row in rows],
+        "height": [None if row.size is None else row.size[1] for row in rows],
+        "status": [row.status for row in rows],
+        "detail": [row.detail for row in rows],
+        "person_confidence": [None if row.person is None else round(row.person.confidence, 3) for row in rows],
+        **joint_columns(joints, known),
+    }
+    return pa.table({name: columns[name] for name in KEYPOINTS_SCHEMA.names}, schema=KEYPOINTS_SCHEMA)
+
+
+def _decode(read: Reader, member: str, split: str) -> _Decoded:
+    name = parse_name(member)
+    try:
+        image = decode_image(read(member))
+    except PoseGANError as error:
+        return _Decoded(member, split, name, None, "unreadable", str(error))
+    if name is None:
+        return _Decoded(member, split, None, image, "bad_name", BAD_NAME)
+    return _Decoded(member, split, name, image, "ok", None)
+
+
+def _row(item: _Decoded, person: Person | None, nobody: str) -> Row:
+    """`nobody` says why there is no person, where an image is fine and there is none."""
+    size = None if item.image is None else item.image.size
+    if item.status != "ok":
+        return Row(item.member, item.split, item.name, size, item.status, item.detail, None)
+    if person is None:
+        return Row(item.member, item.split, item.name, size, "no_person", nobody, None)
+    return Row(item.member, item.split, item.name, size, "ok", None, person)

@@ -1,0 +1,186 @@
+"""Stage pose: every image of raw.zip with its person's joints, one row an image, failures included.
+
+The joints come from the pose detector, or from annotations that others made. Finished parts of the table lie on disk, so that a killed
+run goes on where it was: a part is the table of some thousand images, in a folder named after everything that decides its content, the
+archive's members, the parameters, the weights and the code; another run never meets it.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from pipeline.pose.annotations import Matched, match_annotations, read_annotations
+from pipeline.pose.ray import estimate_on_ray
+from pipeline.pose.rows import STATUSES, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
+from pipeline.pose.weights import with_local_weights
+from pipeline.raw_archive import image_members, open_archive, read_member
+from pipeline.stage_code import stage_code
+from pipeline.tables import write_table
+from posegan.config import PoseConfig, load_params
+from posegan.errors import PoseGANError
+from posegan.formats.table import KEYPOINTS_SCHEMA
+from posegan.people.estimator import PoseEstimator, verified_weights
+
+
+class PoseParts:
+    """The parts of one run, by number."""
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self._root, self.folder = folder, folder / fingerprint[:16]
+
+    def read(self, number: int, members: Sequence[str]) -> pa.Table | None:
+        """The part, or None when it is not there, or not whole, or not of these members."""
+        try:
+            table = pq.read_table(self.folder / f"{number:06d}.parquet")
+        except (OSError, pa.ArrowInvalid):
+            return None
+        same = table.schema.equals(KEYPOINTS_SCHEMA) and table["image"].to_pylist() == list(members)
+        return table if same else None
+
+    def write(self, number: int, table: pa.Table) -> None:
+        """Keep a finished part."""
+        write_table(self.folder / f"{number:06d}.parquet", table)
+
+    def clear(self) -> None:
+        """Remove all parts, those of runs that were given up too: the table is whole."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+def fingerprint_of(archive: zipfile.ZipFile, settings: str, files: Sequence[Path]) -> str:
+    """SHA-256 of what decides the rows: name, size and CRC-32 of each member, the parameters as text, the files (weights, code)."""
+    digest = hashlib.sha256(settings.encode())
+    members = sorted((member.filename, member.file_size, member.CRC) for member in archive.infolist())
+    digest.update(json.dumps(members).encode())
+    for path in files:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+IMAGES_A_PART = 2048  # of a run that can go on: seconds to minutes of work
+
+
+def read_people(paths: Sequence[Path], members: Sequence[str], form: str = "") -> Matched:
+    """Read annotations (format `form`, or the one each file shows) and find the images they mean.
+
+    Raises:
+        PoseGANError: a file is missing or damaged, an image is annotated twice, or none of them is annotated.
+    """
+    matched = match_annotations([annotation for path in paths for annotation in read_annotations(path, form)], members)
+    if not matched.people:
+        named = f"such as {matched.absent[0]}" if matched.absent else "which name none at all"
+        raise PoseGANError(f"{', '.join(map(str, paths))}: annotate none of the images, {named}; images are named such as {members[0]}")
+    return matched
+
+
+def estimate_in_parts(
+    archive: zipfile.ZipFile, members: Members, config: PoseConfig, parts: PoseParts, size: int = IMAGES_A_PART
+) -> pa.Table:
+    """The table of all images, `size` at a time; parts that an earlier, stopped run finished are taken as they are."""
+    cut = {number: members[start : start + size] for number, start in enumerate(range(0, len(members), size))}
+    tables = {number: table for number, some in cut.items() if (table := parts.read(number, [member for member, _ in some]))}
+    missing = {number: some for number, some in cut.items() if number not in tables}
+    done = sum(map(len, tables.values()))
+    with tqdm(desc="pose", total=len(members), initial=done, unit="image", mininterval=0.5, disable=None) as bar:
+        read, report = partial(read_member, archive), bar.update
+        for number, table in _estimated(read, missing, config, report):
+            parts.write(number, table)
+            tables[number] = table
+    return pa.concat_tables([tables[number] for number in sorted(tables)]).combine_chunks()
+
+
+def _estimated(
+    read: Reader, parts: Mapping[int, Members], config: PoseConfig, report: Callable[[int], object]
+) -> Iterator[tuple[int, pa.Table]]:
+    """The table of each part, by number; `report` hears of images that are done."""
+    if not parts:
+        return
+    if config.engine == "ray":
+        for number, table in estimate_on_ray(read, parts, config):
+            report(len(table))
+            yield number, table
+        return
+    estimator = PoseEstimator(config)
+    for number, members in parts.items():
+        rows = []
+        for row in estimate_members(read, members, estimator, config.batch_size):
+            rows.append(row)
+            report(1)
+        yield number, keypoints_table(rows)
+
+
+def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = ()) -> str:
+    """Write keypoints.parquet with its counts, and give the summary; `absent` are annotations that mean no image."""
+    statuses, details = Counter(table["status"].to_pylist()), Counter(table["detail"].to_pylist())
+    counts = {status: statuses[status] for status in STATUSES}
+    counts["unannotated"] = details[UNANNOTATED]
+    counts["annotations_without_image"] = len(absent)
+    write_table(out, table, counts)
+    summary = f"{len(table):,} images in: " + ", ".join(f"{counts[status]:,} {status}" for status in STATUSES)
+    if counts["unannotated"]:
+        summary += f"; {counts['unannotated']:,} of no_person without an annotation"
+    if absent:
+        summary += f"; {len(absent):,} annotations without an image, such as {absent[0]}"
+    return summary
+
+
+@click.command()
+@click.option(
+    "--params", "params_path", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True, help="Parameters."
+)
+@click.option("--raw", type=click.Path(path_type=Path), default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("data/keypoints.parquet"), show_default=True, help="Table to write.")
+@click.option(
+    "--downloads",
+    type=click.Path(path_type=Path),
+    default=Path("data/downloads"),
+    show_default=True,
+    help="For weights that are fetched.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=Path("state/pose"),
+    show_default=True,
+    help="What a stopped run has done.",
+)
+def pose(params_path: Path, raw: Path, out: Path, downloads: Path, state: Path) -> None:
+    """Find the person and the 18 joints in every image (parameters: pose).
+
+    Asks the detector or, with pose.source: annotations, the files of pose.annotations. Reads the images inside
+    the archive without unpacking it, and writes one row an image: its name's parts, its size, a status (ok,
+    no_person, unreadable, bad_name) with the reason, and x, y, confidence of each joint. Stopped at any moment, the
+    next run goes on.
+    """
+    started = time.monotonic()
+    config = load_params(params_path).pose
+    parts, absent = None, list[str]()
+    with open_archive(raw) as archive:
+        members = image_members(archive)
+        if config.source == "annotations":
+            people, absent = read_people([Path(path) for path in config.annotations], [member for member, _ in members])
+            bar = tqdm(annotate_archive(archive, people), "pose", len(members), unit="image", mininterval=0.5, disable=None)
+            table = keypoints_table(list(bar))
+        else:
+            config = with_local_weights(config, downloads)
+            weights = verified_weights(config.weights, config.sha256, config.trust_unpinned)
+            parts = PoseParts(
+                state, fingerprint_of(archive, config.model_dump_json(exclude={"engine", "ray"}), [weights, *stage_code(__name__)])
+            )
+            table = estimate_in_parts(archive, members, config, parts)
+    if len(table) != len(members):
+        raise RuntimeError(f"{len(members)} images went in and {len(table)} came out")
+    summary = write_keypoints(out, table, absent)
+    if parts is not None:
+        parts.clear()
+    click.echo(f"pose: {summary}; {time.monotonic() - started:.1f} s")

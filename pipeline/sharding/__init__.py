@@ -1,1 +1,0 @@
-"""Shards planned, packed, written and verified."""

@@ -1,0 +1,245 @@
+"""Stage train: the generator and the discriminator, from the shards to `models/generator.safetensors`."""
+
+import contextlib
+import copy
+import io
+import os
+import platform
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import click
+import torch
+from dvclive.live import Live
+from PIL.Image import Image
+from torch import nn
+from tqdm import tqdm
+
+from pipeline.stage_code import hash_of, stage_code
+from pipeline.train.model_card import counts, model_card
+from posegan.cli import INTERRUPTED
+from posegan.config import Params, load_params
+from posegan.data.index import CACHE, ShardIndex
+from posegan.data.reader import merged
+from posegan.device import keep_freed_memory
+from posegan.files import write_atomically
+from posegan.model.generator_file import save_generator
+from posegan.training import data as training_data
+from posegan.training import loop
+from posegan.training.checkpoints import CheckpointFolder, fingerprint
+from posegan.training.data import open_training_data
+from posegan.training.loop import StoppedError
+from posegan.training.progress import LossRecord, Record, SampleRecord
+from posegan.training.ranks import joined
+from posegan.training.state import TrainingState
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help="Parameters.")
+@click.option(
+    "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
+)
+@click.option("--out", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator to write (EMA weights).")
+@click.option(
+    "--best", type=FILE, default=Path("models/best/generator.safetensors"), show_default=True, help="The same, of the highest val_ssim."
+)
+@click.option("--card", type=FILE, default=Path("models/generator.md"), show_default=True, help="Model card to write.")
+@click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Folder for DVCLive's metrics.")
+@click.option("--samples", type=FILE, default=Path("reports/samples"), show_default=True, help="Folder for sample grids.")
+@click.option("--state", type=FILE, default=Path("state"), show_default=True, help="Folder for the state that a stopped run resumes from.")
+@click.option("--cache", type=FILE, default=CACHE, show_default=True, help="Folder for shards fetched from an address.")
+def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, live: Path, samples: Path, state: Path, cache: Path) -> None:
+    """Train the generator and the discriminator (parameters: image, model, loss, features, train).
+
+    Stopped at any moment, by Ctrl-C, a kill or a power cut, the same command goes on from the last saved state
+    and ends where an uninterrupted run would have ended. A finished run is only exported again. After SIGTERM
+    the state is saved and the exit code is 0; after Ctrl-C it is 130, and under DVC 1, as the outputs are not there.
+    """
+    started = time.monotonic()
+    keep_freed_memory()
+    with joined() as ranks, stop_on_signals() as stop:
+        params = load_params(params_path)
+        data, shards_sha256 = open_training_data(shards, params, cache, rank=ranks.rank, world_size=ranks.world_size)
+        name = fingerprint(params, shards_sha256, hash_of(training_code()))
+        checkpoints = CheckpointFolder(state / name, params.train.keep_checkpoints)
+        run = loop.start(params, data, checkpoints, ranks.choose_device(params.train.device), ranks)
+        if ranks.is_first:
+            _announce(run)
+        try:
+            if not ranks.is_first:
+                for _ in loop.train(run, stop):
+                    pass
+                return
+            speed = follow(run, open_live(live), SampleFolder(samples, state / name / "samples", run.state.step), stop)
+        except StoppedError as stopped:
+            if "DVC_STAGE" in os.environ:  # with 0, DVC would take the stage for done and complain of its outputs
+                raise
+            if ranks.is_first:
+                click.echo(f"train: {stopped}")
+            raise SystemExit(INTERRUPTED if stop.number == signal.SIGINT else 0) from None
+    if skipped := merged(data.skipped):
+        click.echo(f"train: left out {skipped.summary()}")
+    origin = provenance(params, shards_sha256, _features(run))
+    save_generator(out, run.state.ema, params.model, params.image, origin | {"step": str(run.state.step)})
+    step, generator = _best(run.state)
+    save_generator(best, generator, params.model, params.image, origin | {"step": str(step)})
+    files = {os.path.relpath(path, card.parent): made for path, made in ((out, run.state.step), (best, step))}
+    write_atomically(card, model_card(params, origin, counts(ShardIndex.load(shards, cache)), run.state.history, files))
+    click.echo(f"train: {_summary(run.state)}; {speed}{time.monotonic() - started:.1f} s; wrote {out}")
+
+
+def training_code() -> list[Path]:
+    """What decides the weights; not how a run is logged, exported and described, which a finished run does again in seconds."""
+    return stage_code(loop.__name__, training_data.__name__)
+
+
+def _best(state: TrainingState) -> tuple[int, nn.Module]:
+    """The generator that validation liked most and its step; without validation the last one."""
+    if state.best is None:
+        return state.step, state.ema
+    generator = copy.deepcopy(state.ema)
+    generator.load_state_dict(state.best.weights)
+    return state.best.step, generator
+
+
+def _announce(run: loop.Run) -> None:
+    if not run.data.validation:
+        click.echo("train: the split val is empty: nothing is validated, and the samples show training pairs")
+    if run.losses.features is not None:
+        click.echo(f"train: the feature losses look through {_features(run)}")
+    if run.ranks.world_size > 1:
+        click.echo(f"train: {run.ranks.world_size} processes share each batch of {run.params.train.batch_size} pairs")
+    if run.state.step:
+        click.echo(f"train: goes on from step {run.state.step} of {run.params.train.iterations}, found in {run.checkpoints.folder}")
+
+
+def follow(run: loop.Run, live: Live, pictures: "SampleFolder", stop: threading.Event) -> str:
+    """Train to the end with a progress bar; log numbers to DVCLive, grids to files.
+
+    Returns the mean speed as words for the summary. Speed is shown and not logged: the logs of
+    two runs of one seed are equal, so DVC sees equal outputs.
+    """
+    for step, values in run.state.history:
+        _log(live, step, values)
+    speeds: list[float] = []
+    iterations = run.params.train.iterations
+    bar = tqdm(total=iterations, initial=run.state.step, desc="train", unit="step", mininterval=0.5, disable=None)
+    with bar:
+        for record in loop.train(run, stop):
+            _write(record, live, pictures)
+            if isinstance(record, LossRecord):
+                speeds.append(record.images_per_second)
+                bar.update(record.step - bar.n)
+                bar.set_postfix_str(_line(record))
+    live.end()  # type: ignore[no-untyped-call]
+    return f"{sum(speeds) / len(speeds):.0f} images/s; " if speeds else ""
+
+
+def open_live(folder: Path) -> Live:
+    """A DVCLive that writes into `folder` and nowhere else.
+
+    It is made in an empty working directory, because on starting it looks for a repository around that: in one
+    without a commit it raises, and in a git repository without DVC it would create one. Nothing here needs it:
+    DVC learns of the logs through dvc.yaml.
+    """
+    folder = folder.absolute()
+    with tempfile.TemporaryDirectory() as empty, contextlib.chdir(empty):
+        return Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None)
+
+
+class SampleFolder:
+    """The sample grids: kept beside the state, since DVC deletes a stage's outputs before it runs, and copied out."""
+
+    def __init__(self, folder: Path, kept: Path, step: int) -> None:
+        """Fill `folder` with the grids that a run up to `step` had made."""
+        self.folder, self.kept = folder, kept
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for path in sorted(kept.glob("step-*.png")):
+            if int(path.stem.removeprefix("step-")) <= step:
+                write_atomically(folder / path.name, path.read_bytes())
+
+    def write(self, step: int, grid: Image) -> None:
+        """Write one grid to both places."""
+        buffer = io.BytesIO()
+        grid.save(buffer, "PNG")
+        for folder in (self.kept, self.folder):
+            write_atomically(folder / f"step-{step:08d}.png", buffer.getvalue())
+
+
+class StopRequest(threading.Event):
+    """Set when somebody asked for an end, by the signal `number`."""
+
+    number: int | None = None
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """An event that the first Ctrl-C or SIGTERM sets; the second one interrupts at once."""
+    stop = StopRequest()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.number = number
+        stop.set()
+        for each in signals:
+            signal.signal(each, signal.default_int_handler)
+
+    before = {number: signal.signal(number, ask) for number in signals}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def provenance(params: Params, shards_sha256: str, features: str) -> dict[str, str]:
+    """Where the weights come from, without times: two equal runs write equal files."""
+    return {
+        "seed": str(params.train.seed),
+        "iterations": str(params.train.iterations),
+        "recipe": params.recipe,
+        "loss": params.loss.model_dump_json(),
+        "features": features,
+        "shards_sha256": shards_sha256,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _write(record: Record, live: Live, pictures: SampleFolder) -> None:
+    if isinstance(record, SampleRecord):
+        pictures.write(record.step, record.grid)
+    else:
+        _log(live, record.step, record.values)
+
+
+def _log(live: Live, step: int, values: dict[str, float]) -> None:
+    live.step = step
+    for name, value in values.items():
+        live.log_metric(name, value)
+    live.make_summary()  # type: ignore[no-untyped-call]
+
+
+def _line(record: LossRecord) -> str:
+    losses = ", ".join(f"{name} {value:.3g}" for name, value in record.values.items())
+    return f"{losses}, {record.images_per_second:.0f} images/s, {record.waiting:.0%} waiting"
+
+
+def _summary(state: TrainingState) -> str:
+    last: dict[str, float] = {}
+    for _, values in state.history:
+        last |= values
+    return f"{state.step:,} iterations, " + ", ".join(f"{name} {value:.4g}" for name, value in last.items())
+
+
+def _features(run: loop.Run) -> str:
+    return run.losses.features.description if run.losses.features is not None else "none"

@@ -1,0 +1,1 @@
+"""Other people's trained networks, through which losses and metrics look."""

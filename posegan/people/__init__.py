@@ -1,0 +1,1 @@
+"""People and poses: who is in a picture, bodies in space, built-in poses."""

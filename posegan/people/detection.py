@@ -1,0 +1,117 @@
+"""Who is in a picture: the person and the pose that everything else starts from.
+
+Legend: K = 18 joints. Keypoints are `(K, 3)` float32 `x, y, confidence` in pixels of their image.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from posegan.config import PoseConfig
+from posegan.errors import PoseGANError
+from posegan.images import ImageError, decode_image
+from posegan.skeleton import JOINTS, TORSO
+
+if TYPE_CHECKING:
+    from posegan.people.estimator import PersonPose
+
+Keypoints = npt.NDArray[np.float32]
+
+# The detector of a program that has no params.yaml; tests/test_detection.py holds the two together.
+SHIPPED: dict[str, object] = {
+    "source": "detector",
+    "annotations": [],
+    "weights": "posegan/weights/yolo11n-pose-drawn.pt",
+    "sha256": "d66236b591d847e1012bd4be38d5c98711549d8a7afd1a575823a53c782e069d",
+    "trust_unpinned": False,
+    "image_size": 192,
+    "batch_size": 64,
+    "person_confidence": 0.25,
+    "joint_confidence": 0.3,
+    "precision": "float32",
+    "device": "auto",
+    "engine": "local",
+    "ray": {"address": "", "workers": 0, "cpus": 1.0, "gpus": 0.0},
+}
+
+
+class Detector(Protocol):
+    """What finds people; `posegan.people.estimator.PoseEstimator` does."""
+
+    def estimate(self, images: Sequence[PIL.Image.Image | npt.NDArray[np.uint8]]) -> "list[PersonPose | None]":
+        """One pose, or None, for each image, in order."""
+
+
+class Posed(NamedTuple):
+    """An image with the pose of the person in it."""
+
+    image: PIL.Image.Image
+    keypoints: Keypoints  # (K, 3)
+
+
+def load_detector(config: PoseConfig | None = None, device: str = "auto") -> Detector:
+    """A detector: of `config`, or the shipped one, which knows drawn people best. This imports ultralytics.
+
+    Raises:
+        PoseGANError: its weights are missing or not as pinned, or ultralytics is not installed.
+    """
+    from posegan.people.estimator import PoseEstimator
+
+    return PoseEstimator(config or PoseConfig.model_validate({**SHIPPED, "device": device}))
+
+
+def read_image(path: Path) -> PIL.Image.Image:
+    """An image file as upright RGB.
+
+    Raises:
+        PoseGANError: the file is missing, no image, damaged or above 64 megapixels.
+    """
+    try:
+        return decode_image(path.read_bytes())
+    except FileNotFoundError:
+        raise PoseGANError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise PoseGANError(f"{path}: a folder, where an image file was expected") from None
+    except ImageError as error:
+        raise PoseGANError(f"{path}: not a usable image: {error}") from error
+    except OSError as error:
+        raise PoseGANError(f"{path}: could not be read ({error.strerror or error})") from error
+
+
+def read_posed(path: Path, detector: Detector) -> Posed:
+    """Read an image file and find the person in it; errors as `read_image` and `torso_of`."""
+    image = read_image(path)
+    [person] = detector.estimate([image])
+    return Posed(image, torso_of(person, str(path)))
+
+
+def torso_of(person: "PersonPose | None", name: str) -> Keypoints:
+    """The keypoints of a person that was found in the image called `name`, and whose torso can be seen.
+
+    Raises:
+        PoseGANError: nobody was found, or a joint of the torso, on which every transform rests, is not visible.
+    """
+    if person is None:
+        raise PoseGANError(
+            f"{name}: no person found; use a picture in which one person is seen whole (for photographs, name an official detector in "
+            "params.yaml, such as pose.weights: yolo11n-pose.pt)"
+        )
+    hidden = [JOINTS[joint].replace("_", " ") for joint in TORSO if person.keypoints[joint, 2] <= 0]
+    if hidden:
+        raise PoseGANError(f"{name}: the torso is not visible (missing: {', '.join(hidden)}); both shoulders and both hips are needed")
+    return person.keypoints
+
+
+def checked_keypoints(keypoints: npt.NDArray[np.generic], name: str) -> Keypoints:
+    """Keypoints `(K, 3)` or `(N, K, 3)` as float32.
+
+    Raises:
+        PoseGANError: another shape, or a number that is not finite.
+    """
+    if keypoints.shape[-2:] != (len(JOINTS), 3) or keypoints.ndim > 3 or not np.isfinite(keypoints.astype(np.float64)).all():
+        raise PoseGANError(f"{name}: expected finite numbers of shape ({len(JOINTS)}, 3) or (N, {len(JOINTS)}, 3), got {keypoints.shape}")
+    return keypoints.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Training: the loop, what a step changes, losses, progress, checkpoints."""

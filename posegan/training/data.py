@@ -1,0 +1,62 @@
+"""What a training run reads: an endless stream of batches, and two fixed lists."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from posegan.config import Params
+from posegan.data.batches import PairBatch
+from posegan.data.index import CACHE, ShardIndex
+from posegan.data.reader import Skipped
+from posegan.data.streams import ListedStream, TrainStream
+
+SAMPLE_PAIRS = 8  # rows of the sample grids
+
+
+class BatchSource(Protocol):
+    """A stream whose batch i does not depend on what was read before it."""
+
+    def batches(self, start: int) -> Iterator[PairBatch]:
+        """Batches start, start + 1, ..., without end."""
+
+
+class TrainingData(NamedTuple):
+    """What a run reads: an endless stream, and two fixed lists."""
+
+    train: BatchSource
+    validation: list[PairBatch]  # empty: nothing is validated
+    samples: PairBatch  # the pairs of the sample grids
+    skipped: Sequence[Skipped] = ()  # damaged samples, of each of its streams
+
+
+def open_training_data(
+    place: Path | str, params: Params, cache: Path = CACHE, *, rank: int = 0, world_size: int = 1
+) -> tuple[TrainingData, str]:
+    """The shards of a folder or an address as training data, and the hash that stands for all of them.
+
+    Where the split `val` is empty, nothing is validated and the samples show training pairs.
+
+    Args:
+        place: folder of the shard stage, or an address that fsspec knows.
+        params: the parameters.
+        cache: folder for what is fetched from an address.
+        rank, world_size: which part of each training batch this process takes; validation is the same in all.
+    """
+    train, image, index = params.train, params.image, ShardIndex.load(place, cache)
+    pool = (train.pool_identities, train.pairs_per_image)
+    stream = TrainStream(
+        index, "train", image, train.batch_size, train.seed, *pool, rank=rank, world_size=world_size, corrupt=train.corrupt
+    )
+    streams: list[TrainStream | ListedStream] = [stream]
+    validation: list[PairBatch] = []
+    if "val" in index.splits:
+        streams.append(
+            listed := ListedStream(index, "val", image, train.batch_size, train.validation_pairs, train.seed, corrupt=train.corrupt)
+        )
+        validation = [batch for batch in listed if batch.sources]
+    streams.append(
+        shown := ListedStream(index, "val" if validation else "train", image, SAMPLE_PAIRS, SAMPLE_PAIRS, train.seed, corrupt=train.corrupt)
+    )
+    return TrainingData(
+        stream, validation, next(batch for batch in shown if batch.sources), [each.skipped for each in streams]
+    ), index.sha256

@@ -1,0 +1,209 @@
+"""What the generator and the discriminator are told: adversarial, L1, perceptual, nearest-neighbour, smoothness.
+
+Legend: B batch, C channels, H x W pixels, h x w pixels of a smaller map.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from posegan.config import FeaturesConfig, LossConfig
+from posegan.errors import PoseGANError
+from posegan.frozen.vgg import GREY_LEVELS, VGG19Features
+from posegan.model.networks import GeneratorOutput
+
+# Siarohin et al., 2018, section 3.3, and the settings of its PercLoss ablation.
+NEAREST_NEIGHBOUR_LAYER = "relu1_2"
+PERCEPTUAL_LAYER = "relu2_1"
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """`-log D(real) - log(1 - D(fake))`, each a mean over batch and patches."""
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def generator_adversarial_loss(fake_logits: Tensor) -> Tensor:
+    """`-log D(fake)`, the non-saturating form (Goodfellow et al., 2014)."""
+    return F.softplus(-fake_logits).mean()
+
+
+def perceptual_loss(generated: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of two feature maps `(B, C, H, W)`."""
+    return F.l1_loss(generated, target)
+
+
+def nearest_neighbour_loss(generated: Tensor, target: Tensor, window: int) -> Tensor:
+    """How far each generated feature is from the most similar target feature near it (CVPR 2018, equation 6).
+
+    For each pixel of `generated` `(B, C, H, W)` the minimum, over the `window` x `window` pixels of `target`
+    about the same place, of the absolute difference summed over channels; the mean over pixels and batch.
+    The window ends at the border of the map. The gradient goes through the nearest pixel only, and none to
+    `target`.
+    """
+    if window % 2 == 0 or window < 1:
+        raise ValueError(f"window: expected an odd number, got {window}")
+    generated = generated if generated.dtype == torch.float64 else generated.float()  # bfloat16 sums are too coarse
+    distance: Tensor = _NearestDistance.apply(generated, target, window)  # type: ignore[no-untyped-call]
+    return distance.mean()
+
+
+def offset_smoothness_loss(offsets: Sequence[Tensor]) -> Tensor:
+    """Anisotropic total variation of learned offsets `(B, 2, h, w)`, in pixels, averaged over the levels.
+
+    Per level: the mean absolute difference between neighbours across plus that between neighbours down. It is 0
+    exactly for offsets that shift a whole level by the same.
+    """
+    return torch.stack([_variation(field, 3) + _variation(field, 2) for field in offsets]).mean()
+
+
+def _variation(field: Tensor, axis: int) -> Tensor:
+    if field.shape[axis] < 2:  # a map one pixel wide has no neighbours, and the mean of nothing is not a number
+        return field.new_zeros(())
+    return field.diff(dim=axis).abs().mean()
+
+
+class Seen(NamedTuple):
+    """What the terms of the generator's loss look at."""
+
+    output: GeneratorOutput
+    target: Tensor  # the real image, (B, 3, H, W) in [-1, 1]
+    fake_logits: Tensor  # the discriminator's, for the generated image
+    drawn_features: dict[str, Tensor]  # VGG-19's layers of the generated image, (B, C, h, w) each; empty where no term looks at them
+    target_features: dict[str, Tensor]
+
+
+class Term(NamedTuple):
+    """A term of the generator's loss: a weight of the section `loss` in params.yaml has its name."""
+
+    name: str
+    measure: Callable[[Seen, LossConfig], Tensor | None]  # None where there is nothing to measure
+    layer: str = ""  # of VGG-19 that it looks at
+    scale: float = 1.0  # what a weight counts in
+    teaches: bool = True  # whether the image would learn anything from it alone
+    tells: bool = True  # whether a run in which it is far above an untrained generator's is lost
+
+
+TERMS = (
+    # High wherever the discriminator is good, so it tells nothing of the generator alone.
+    Term("adversarial", lambda seen, _: generator_adversarial_loss(seen.fake_logits), tells=False),
+    Term("l1", lambda seen, _: F.l1_loss(seen.output.image, seen.target)),
+    # Begins at 0 and is bounded.
+    Term("offset_smoothness", lambda seen, _: offset_smoothness_loss(seen.output.offsets) if seen.output.offsets else None,
+         teaches=False, tells=False),
+    Term("perceptual", lambda seen, _: perceptual_loss(seen.drawn_features[PERCEPTUAL_LAYER], seen.target_features[PERCEPTUAL_LAYER]),
+         PERCEPTUAL_LAYER, GREY_LEVELS),
+    Term("nearest_neighbour", lambda seen, weights: nearest_neighbour_loss(
+             seen.drawn_features[NEAREST_NEIGHBOUR_LAYER], seen.target_features[NEAREST_NEIGHBOUR_LAYER], weights.nearest_neighbour_window),
+         NEAREST_NEIGHBOUR_LAYER, GREY_LEVELS),
+)  # fmt: skip
+
+
+def check_teaches(weights: LossConfig) -> None:
+    """Raise PoseGANError if no term has a weight from which the image would learn."""
+    teaching = [term.name for term in TERMS if term.teaches]
+    if not any(getattr(weights, name) > 0 for name in teaching):
+        raise PoseGANError(
+            f"loss: expected a weight above 0 for {', '.join(teaching[:-1])} or {teaching[-1]}; the image would learn nothing"
+        )
+
+
+class GeneratorLoss(nn.Module):
+    """All terms of the generator's loss, each times its weight; a term of weight 0 is not computed.
+
+    The frozen VGG-19 is built only for the terms that need it, and follows the images to their device. They
+    count features in grey levels, as the paper's weights do. Where its filters are random, the terms say so:
+    their numbers mean something else, and must not be taken for those of a trained network.
+
+    Attributes:
+        telling: names, as `forward` gives them, of the terms that say when a run is lost.
+    """
+
+    def __init__(self, loss: LossConfig, features: FeaturesConfig) -> None:
+        super().__init__()
+        self.weights = loss
+        self._suffix = "_random_filters" if features.weights == "random" else ""
+        self._terms = {self._named(term): term for term in TERMS if getattr(loss, term.name) > 0}
+        self.telling = {name for name, term in self._terms.items() if term.tells}
+        layers = [term.layer for term in self._terms.values() if term.layer]
+        self.features = VGG19Features(layers, features) if layers else None
+
+    def forward(self, output: GeneratorOutput, target_image: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
+        """Named weighted terms, whose sum is the generator's loss.
+
+        Args:
+            output: of the generator; a generator without learned offsets has no `offset_smoothness` term.
+            target_image: the real image, `(B, 3, H, W)` in [-1, 1].
+            fake_logits: the discriminator's, for the generated image.
+        """
+        seen = Seen(output, target_image, fake_logits, *self._features(output.image, target_image))
+        measured = {name: term.measure(seen, self.weights) for name, term in self._terms.items()}
+        return {
+            name: getattr(self.weights, self._terms[name].name) * self._terms[name].scale * value
+            for name, value in measured.items()
+            if value is not None
+        }
+
+    def _features(self, image: Tensor, target_image: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """VGG-19's layers of both images; no gradient goes to the real one."""
+        if self.features is None:
+            return {}, {}
+        network = self.features.to(target_image.device)
+        with torch.no_grad():
+            target = network(target_image)
+        return network(image), target
+
+    def _named(self, term: Term) -> str:
+        return f"{term.name}{self._suffix}" if term.layer else term.name
+
+
+class _NearestDistance(torch.autograd.Function):
+    """`(B, H, W)`: the distance to the nearest target pixel; keeps only which pixel that was."""
+
+    @staticmethod
+    def forward(ctx: Any, generated: Tensor, target: Tensor, window: int) -> Tensor:
+        target = target.to(generated.dtype)
+        batch, _, height, width = generated.shape
+        distance = generated.new_full((batch, height, width), torch.inf)
+        nearest = torch.zeros(batch, height, width, dtype=torch.long, device=generated.device)
+        pixel = torch.arange(height * width, device=generated.device).view(height, width)
+        # One sample at a time keeps the differences in the CPU's cache, which is several times faster; on a
+        # GPU the launches would cost more than they save.
+        step = 1 if generated.device.type == "cpu" else batch
+        for start in range(0, batch, step):
+            part = slice(start, start + step)
+            for here, there in _shifts(window, height, width):
+                difference = generated[part, :, *here] - target[part, :, *there]
+                candidate = torch.linalg.vector_norm(difference, ord=1, dim=1)
+                current = distance[part, *here]
+                better = candidate < current
+                nearest[part, *here] = torch.where(better, pixel[there], nearest[part, *here])
+                distance[part, *here] = torch.where(better, candidate, current)
+        ctx.save_for_backward(generated, target, nearest)
+        return distance
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        generated, target, nearest = ctx.saved_tensors
+        index = nearest.flatten(1)[:, None].expand(-1, target.shape[1], -1)
+        chosen = target.flatten(2).gather(2, index).view_as(generated)
+        return (generated - chosen).sign_().mul_(gradient[:, None]), None, None
+
+
+def _shifts(window: int, height: int, width: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """For each place in the window, the pixels that have a neighbour there, and those neighbours."""
+    reach = range(-(window // 2), window // 2 + 1)
+    for down in sorted(reach, key=abs):  # nearest first, so that of equals the nearer one is kept
+        for across in sorted(reach, key=abs):
+            if abs(down) < height and abs(across) < width:
+                here_down, there_down = _overlap(down, height)
+                here_across, there_across = _overlap(across, width)
+                yield (here_down, here_across), (there_down, there_across)
+
+
+def _overlap(shift: int, size: int) -> tuple[slice, slice]:
+    """Positions i for which i + shift lies in [0, size), and the positions i + shift."""
+    first, last = max(0, -shift), size - max(0, shift)
+    return slice(first, last), slice(first + shift, last + shift)

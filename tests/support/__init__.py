@@ -1,0 +1,1 @@
+"""What several tests share, and scripts that take too long for a test."""

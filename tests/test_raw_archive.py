@@ -1,0 +1,72 @@
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.raw_archive import ImageName, image_members, normalised_names, open_archive, parse_name
+from posegan.errors import PoseGANError
+
+
+def test_a_name_says_identity_camera_sequence_frame_and_box() -> None:
+    assert parse_name("bounding_box_train/0002_c1s1_000451_03.jpg") == ImageName(2, 1, 1, 451, 3)
+    assert parse_name("-1_c6s4_002902_04.jpg") == ImageName(-1, 6, 4, 2902, 4)
+    assert parse_name("1488_c5s3_071737_01.jpg.jpg") == ImageName(1488, 5, 3, 71737, 1)  # the original has such
+    assert parse_name("0000_c1s1_000151_00.JPG") == ImageName(0, 1, 1, 151, 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["0002_c1s1_000451_03.gif", "0002_c1s1_000451.jpg", "x0002_c1s1_000451_03.jpg", "-2_c1s1_000451_03.jpg", "0002_c1_f0046182.jpg", ""],
+)
+def test_another_grammar_is_no_name(name: str) -> None:
+    assert parse_name(name) is None
+
+
+def test_members_are_the_images_of_known_folders_in_sorted_order() -> None:
+    with zipfile.ZipFile(io.BytesIO(), "w") as archive:
+        names = [
+            "query/b.jpg",
+            "bounding_box_train/a.png",
+            "bounding_box_train/Thumbs.db",
+            "gt_bbox/a.jpg",
+            "keypoints_exact.parquet",
+            "x/query/c.jpg",
+        ]
+        for name in names:
+            archive.writestr(name, b"")
+        assert image_members(archive) == [("bounding_box_train/a.png", "train"), ("query/b.jpg", "query")]
+
+
+def test_an_archive_without_images_is_refused() -> None:
+    with zipfile.ZipFile(io.BytesIO(), "w") as archive, pytest.raises(PoseGANError, match="no image"):
+        image_members(archive)
+
+
+@pytest.mark.parametrize("top", ["", "Market-1501-v15.09.15/", "data/sets/market/"])
+def test_folders_above_do_not_matter(top: str) -> None:
+    names = [f"{top}bounding_box_test/b.jpg", f"{top}bounding_box_train/a.jpg", f"{top}gt_bbox/c.jpg", f"{top}readme.txt"]
+    assert normalised_names(names) == {names[0]: "bounding_box_test/b.jpg", names[1]: "bounding_box_train/a.jpg"}
+
+
+def test_shadows_and_nested_copies_do_not_count() -> None:
+    names = [
+        "m/bounding_box_train/a.jpg",
+        "__MACOSX/m/bounding_box_train/._a.jpg",
+        "__MACOSX/bounding_box_train/b.jpg",
+        "m/old/bounding_box_train/c.jpg",
+    ]
+    assert normalised_names(names) == {names[0]: "bounding_box_train/a.jpg"}
+
+
+def test_a_name_that_stands_twice_is_refused() -> None:
+    with pytest.raises(PoseGANError, match="twice"):
+        normalised_names(["bounding_box_train/a.jpg", "bounding_box_train/a.jpg"])
+
+
+def test_open_archive_names_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(PoseGANError, match="no such file"):
+        open_archive(tmp_path / "raw.zip")
+    (tmp_path / "raw.zip").write_bytes(b"PK but not really")
+    with pytest.raises(PoseGANError, match="not a zip"):
+        open_archive(tmp_path / "raw.zip")

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from pipeline.raw_archive import ImageName, image_members, open_archive, parse_name, read_member
+from posegan.cli import FILE
 from posegan.device import keep_freed_memory
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, sha256_of, write_atomically
@@ -36,7 +37,6 @@ MANIFEST = "manifest.parquet"
 TRAIN = "bounding_box_train"
 _SOURCES_A_PART = 64  # finished at once; a killed run repeats at most so many
 _WRITERS = 4  # threads
-_FILE = click.Path(path_type=Path)
 
 
 class Source(NamedTuple):
@@ -61,10 +61,10 @@ class Made(NamedTuple):
 
 
 @click.command()
-@click.option("--raw", type=_FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
-@click.option("--keypoints", type=_FILE, default=Path("data/keypoints.parquet"), show_default=True, help="Table of the pose stage.")
-@click.option("--model", type=_FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator of the train stage.")
-@click.option("--out", type=_FILE, default=Path("data/augmented"), show_default=True, help="Folder to write.")
+@click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
+@click.option("--keypoints", type=FILE, default=Path("data/keypoints.parquet"), show_default=True, help="Table of the pose stage.")
+@click.option("--model", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator of the train stage.")
+@click.option("--out", type=FILE, default=Path("data/augmented"), show_default=True, help="Folder to write.")
 @click.option("--per-image", type=click.IntRange(1, 99), default=4, show_default=True, help="Drawings of each train image.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides the poses.")
 @click.option("--with-real", is_flag=True, help="Put the archive's own images beside them: train, test and query.")

@@ -14,6 +14,7 @@ from pipeline.pose.rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoi
 from pipeline.pose.stage import read_people, write_keypoints
 from pipeline.raw_archive import DISTRACTOR, FOLDERS, JUNK, image_members, open_archive, parse_name
 from pipeline.tables import read_pairs
+from posegan.cli import FILE
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path
 from posegan.formats.annotation import Annotation
@@ -112,14 +113,12 @@ def _member(name: str, split: str) -> str:
 
 
 @click.command("import-keypoints")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=FILE)
 @click.option("--format", "form", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True, help="Of all SOURCES.")
-@click.option("--raw", type=click.Path(path_type=Path), default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
+@click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
 @click.option("--size", type=Size(), help="Of every image, instead of --raw, when the images are not at hand.")
 @click.option("--split", type=click.Choice(list(FOLDERS.values())), default="train", show_default=True, help="With --size: of bare names.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("data/annotations/keypoints.parquet"), show_default=True, help="Table to write."
-)
+@click.option("--out", type=FILE, default=Path("data/annotations/keypoints.parquet"), show_default=True, help="Table to write.")
 def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tuple[int, int] | None, split: str, out: Path) -> None:
     """Turn keypoints from elsewhere into a table as the pose stage writes it.
 
@@ -138,11 +137,11 @@ def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tupl
 
 
 @click.command("export-keypoints")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=FILE)
 @click.option("--format", "form", type=click.Choice([form for form in FORMATS if form != "table"]), required=True, help="What OUT becomes.")
 @click.option(
     "--keypoints",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=Path("data/keypoints.parquet"),
     show_default=True,
     help="Table of the pose stage.",
@@ -160,11 +159,11 @@ def export_keypoints(out: Path, form: str, keypoints: Path, split: str) -> None:
 
 
 @click.command("export-pairs")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=FILE)
 @click.option(
     "--pairs",
     "pairs_path",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=Path("data/pairs.parquet"),
     show_default=True,
     help="Table of the pair stage.",
@@ -180,10 +179,10 @@ def export_pairs(out: Path, pairs_path: Path, split: str) -> None:
 
 
 @click.command("published-pairs")
-@click.argument("annotations", type=click.Path(path_type=Path))
+@click.argument("annotations", type=FILE)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=Path("data/pair_lists/market-pairs-test.csv"),
     show_default=True,
     help="List to write.",

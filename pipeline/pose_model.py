@@ -24,6 +24,7 @@ from PIL import Image
 from pipeline.drawing.picture import HEIGHT, WIDTH, Drawing, Identity, draw_identity, draw_people, draw_placement
 from pipeline.drawing.scene import Camera, draw_camera
 from pipeline.processes import all_cores
+from posegan.cli import FILE
 from posegan.config import PoseConfig, RayConfig
 from posegan.files import atomic_path, sha256_of
 from posegan.images import decode_image
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("posegan/weights/yolo11n-pose-drawn.pt"), show_default=True)
+@click.option("--out", type=FILE, default=Path("posegan/weights/yolo11n-pose-drawn.pt"), show_default=True)
 @click.option("--start", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Weights of the phase before --first.")
 @click.option("--first", type=click.IntRange(0, len(PHASES) - 1), default=0, show_default=True, help="Phase to begin with.")
 @click.option("--seed", type=int, default=0, show_default=True)

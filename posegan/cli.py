@@ -3,6 +3,7 @@
 import errno
 import importlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from posegan.errors import PoseGANError
 
 INTERRUPTED = 130
+FILE = click.Path(path_type=Path)
 _DEBUG = "posegan.debug"  # key in click's context
 
 
@@ -75,6 +77,11 @@ class LateGroup(ProgramGroup):
         for heading, commands in self._sections.items():
             with formatter.section(heading):
                 formatter.write_dl(list(commands.items()))
+
+
+def params_option(what: str = "Parameters.") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--params` of a stage, which it gets as `params_path`."""
+    return click.option("--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help=what)
 
 
 def _fail(ctx: click.Context, message: str, code: int) -> None:

@@ -147,16 +147,7 @@ def person_frame(keypoints: npt.NDArray[np.float32], size: tuple[int, int], aspe
 
 def fit_keypoints(keypoints: npt.NDArray[np.float32], fit: Fit) -> npt.NDArray[np.float32]:
     """Move keypoints `(..., K, 3)` of the original image onto the fitted one; missing joints stay zero."""
-    return _moved(keypoints, fit.scale, fit.left, fit.top)
-
-
-def unfit_keypoints(keypoints: npt.NDArray[np.float32], fit: Fit) -> npt.NDArray[np.float32]:
-    """Inverse of `fit_keypoints`."""
-    return _moved(keypoints, 1 / fit.scale, -fit.left / fit.scale, -fit.top / fit.scale)
-
-
-def _moved(keypoints: npt.NDArray[np.float32], scale: float, left: float, top: float) -> npt.NDArray[np.float32]:
     moved = keypoints.astype(np.float32)
-    moved[..., :2] = moved[..., :2] * np.float32(scale) + np.array([left, top], np.float32)
+    moved[..., :2] = moved[..., :2] * np.float32(fit.scale) + np.array([fit.left, fit.top], np.float32)
     moved[moved[..., 2] <= 0] = 0
     return moved

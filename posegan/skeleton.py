@@ -125,3 +125,10 @@ def from_coco(keypoints: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     joints[..., NECK, 2] = np.minimum(right[..., 2], left[..., 2])
     joints[joints[..., 2] <= 0] = 0
     return joints
+
+
+def person_heights(keypoints: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Pixels from the highest to the lowest visible joint of poses (N, K, 3): (N,), 0 where none is visible."""
+    y, visible = keypoints[..., 1], keypoints[..., 2] > 0
+    lowest, highest = (np.where(visible, y, -np.inf).max(axis=1), np.where(visible, y, np.inf).min(axis=1))
+    return np.where(visible.any(axis=1), lowest - highest, 0).astype(np.float32)

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from pipeline.evaluate.metrics import METRICS
 from pipeline.evaluate.report import Evaluation, facts
 from pipeline.evaluate.scores import flat_metrics
-from pipeline.evaluate.stage import Places, foreign_images, judge, open_stream, own_images, summary_table
+from pipeline.evaluate.stage import Places, judge, open_stream, other_images, own_images, summary_table
 from pipeline.evaluate.stage import evaluate as command
 from posegan.config import Params
 from posegan.errors import PoseGANError
@@ -62,7 +62,7 @@ def evaluated(params: Params, prepared: Prepared, model: Path, folder: Path, sav
 
 def judged(params: Params, prepared: Prepared, images: Path, listed: list[tuple[str, str]] | None, folder: Path) -> Evaluation:
     places = Places(prepared.shards, folder / "weights", folder / "downloads", folder / "state")
-    subject = foreign_images(params, open_stream(params, prepared.shards, listed), images, listed)
+    subject = other_images(params, open_stream(params, prepared.shards, listed), images, listed)
     return judge(params, subject, OneDetector(), places)[0]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from pipeline.evaluate.other_images import ForeignImages
+from pipeline.evaluate.other_images import OtherImages
 from posegan.config import ImageConfig
 from posegan.errors import PoseGANError
 
@@ -39,7 +39,7 @@ GRAMMARS = {
 def test_published_ways_to_name_files(tmp_path: Path, grammar: str, strip: int) -> None:
     stems = [tuple(Path(name).stem for name in pair) for pair in PAIRS]
     write(tmp_path, [GRAMMARS[grammar].format(a=a, b=b) for a, b in stems], (32 * strip, 64))
-    images = ForeignImages(tmp_path, SIZE)
+    images = OtherImages(tmp_path, SIZE)
     pixels = images.read(images.find(PAIRS))
     assert pixels.shape == (3, 3, 64, 32)
     assert [int(image[0, 0, 0]) for image in pixels] == [5, 15, 25]
@@ -47,7 +47,7 @@ def test_published_ways_to_name_files(tmp_path: Path, grammar: str, strip: int) 
 
 @pytest.mark.parametrize("names", [["0.png", "1.png", "2.png"], ["000000.png", "000001.png", "000002.png"]])
 def test_rows_of_the_list(tmp_path: Path, names: list[str]) -> None:
-    images = ForeignImages(write(tmp_path, names), SIZE)
+    images = OtherImages(write(tmp_path, names), SIZE)
     assert [path.name for path in images.find(PAIRS)] == names
     assert [path.name for path in images.find([PAIRS[0]])] == names[:1]
     with pytest.raises(PoseGANError, match="1 of 4 pairs have no image"):
@@ -56,10 +56,10 @@ def test_rows_of_the_list(tmp_path: Path, names: list[str]) -> None:
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(PoseGANError, match="no such folder"):
-        ForeignImages(tmp_path / "absent", SIZE)
+        OtherImages(tmp_path / "absent", SIZE)
     with pytest.raises(PoseGANError, match="holds no image"):
-        ForeignImages(tmp_path, SIZE)
-    images = ForeignImages(write(tmp_path, [f"{Path(A).stem}_2_{Path(B).stem}.png"]), SIZE)
+        OtherImages(tmp_path, SIZE)
+    images = OtherImages(write(tmp_path, [f"{Path(A).stem}_2_{Path(B).stem}.png"]), SIZE)
     expected = rf"2 of 3 pairs have no image, the first {A} to {C}; expected {Path(A).stem}_2_{Path(C).stem}\.png"
     with pytest.raises(PoseGANError, match=expected):
         images.find(PAIRS)
@@ -68,20 +68,20 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 def test_two_files_for_one_pair_are_refused(tmp_path: Path) -> None:
     write(tmp_path, ["a_2_b.png", "a.jpg_2_b.jpg.png"])
     with pytest.raises(PoseGANError, match="are the same pair's"):
-        ForeignImages(tmp_path, SIZE)
+        OtherImages(tmp_path, SIZE)
     with pytest.raises(PoseGANError, match="same number"):
-        ForeignImages(write(tmp_path / "numbers", ["1.png", "01.png"]), SIZE)
+        OtherImages(write(tmp_path / "numbers", ["1.png", "01.png"]), SIZE)
 
 
 @pytest.mark.parametrize("size", [(32, 63), (64, 64), (31, 64), (128, 64)])
 def test_images_of_another_size_are_refused(tmp_path: Path, size: tuple[int, int]) -> None:
-    images = ForeignImages(write(tmp_path, ["a_2_b.png"], size), SIZE)
+    images = OtherImages(write(tmp_path, ["a_2_b.png"], size), SIZE)
     with pytest.raises(PoseGANError, match=rf"a_2_b\.png: {size[1]} x {size[0]} pixels .*expected 64 x 32"):
         images.read(images.find([("a", "b")]))
 
 
 def test_damaged_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a_2_b.png").write_bytes(b"\x89PNG\r\n\x1a\n nonsense")
-    images = ForeignImages(tmp_path, SIZE)
+    images = OtherImages(tmp_path, SIZE)
     with pytest.raises(PoseGANError, match=r"a_2_b\.png: .*generate it again"):
         images.read(images.find([("a", "b")]))

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from posegan.metrics.keypoints import head_boxes, pck, pckh, pckh_paper, person_heights
+from posegan.metrics.keypoints import head_boxes, pck, pckh, pckh_paper
+from posegan.skeleton import person_heights
 
 
 def test_pck_counts_visible_target_joints_within_the_threshold() -> None:

@@ -7,12 +7,13 @@ import pytest
 from pyarrow import compute
 
 from pipeline.exchange import rows_without_archive
-from pipeline.pair.rules import REASONS, ordered_pairs, pose_differences, usable_images, validation_identities
+from pipeline.pair.rules import KEPT, REASONS, count_reasons, first_reasons, ordered_pairs, pose_differences, validation_identities
 from pipeline.pair.stage import REJECTIONS, SPLITS, check_counts, make_pairs, pair_blocks, write_pairs
 from pipeline.pose.annotations import read_annotations
 from pipeline.pose.rows import keypoints_table
 from pipeline.raw_archive import parse_name
 from pipeline.tables import read_counts, read_pairs, write_table
+from posegan.config import PairConfig
 from posegan.errors import PoseGANError
 from posegan.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
 from posegan.formats.pair_csv import ListedPair, read_pair_csv
@@ -21,6 +22,12 @@ from posegan.skeleton import TORSO
 from tests.support.small_market import Prepared, pair_config
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "market1501"
+
+
+def usable_images(keypoints: Keypoints, config: PairConfig) -> tuple[np.ndarray, dict[str, int]]:
+    """Which images may be paired, and the count of each first reason not to."""
+    first = first_reasons(keypoints, config)
+    return first == KEPT, count_reasons(first)
 
 
 def table_of(names: list[str], joints: np.ndarray, split: str, confidence: float = 1.0) -> Keypoints:

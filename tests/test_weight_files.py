@@ -118,10 +118,10 @@ def test_checkpoints_and_safetensors_are_read_alike(tmp_path: Path) -> None:
 def test_a_network_is_filled_whole_or_not(tmp_path: Path) -> None:
     weights = find_weights(official(""), str(saved(tmp_path / "net.pth")), (), KEY)
     network = nn.Linear(3, 2)
-    fill_network(network, weights, weights.state)
+    fill_network(network, str(weights.path), weights.state)
     assert torch.equal(network.weight, STATE["weight"])
     assert not network.weight.requires_grad
     with pytest.raises(PoseGANError, match=r"net\.pth: weight: expected shape \(2, 4\), got shape \(2, 3\)"):
-        fill_network(nn.Linear(4, 2), weights, weights.state)
+        fill_network(nn.Linear(4, 2), str(weights.path), weights.state)
     with pytest.raises(PoseGANError, match="bias: expected shape .*nothing of that name"):
-        fill_network(nn.Linear(3, 2), weights, {"weight": STATE["weight"]})
+        fill_network(nn.Linear(3, 2), str(weights.path), {"weight": STATE["weight"]})

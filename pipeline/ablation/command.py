@@ -30,6 +30,7 @@ from pipeline.ablation.results import (
     value_of,
 )
 from pipeline.evaluate.album import Pictures
+from posegan.cli import FILE
 from posegan.config import load_params
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, write_atomically
@@ -66,8 +67,8 @@ class Run(NamedTuple):
     "-S", "--set-param", "changes", multiple=True, metavar="KEY=VALUE", help="Any other parameter, for all runs; may be repeated."
 )
 @click.option("--name", default="ablation", show_default=True, help="Beginning of the experiments' names; a new budget wants a new one.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("reports/ablation.md"), show_default=True, help="Table to write.")
-@click.option("--grid", type=click.Path(path_type=Path), default=Path("reports/ablation.png"), show_default=True, help="Picture to write.")
+@click.option("--out", type=FILE, default=Path("reports/ablation.md"), show_default=True, help="Table to write.")
+@click.option("--grid", type=FILE, default=Path("reports/ablation.png"), show_default=True, help="Picture to write.")
 def ablation(
     recipes: str, seeds: int, identities: int, iterations: int, changes: tuple[str, ...], name: str, out: Path, grid: Path
 ) -> None:

@@ -19,10 +19,10 @@ from pipeline.evaluate.slices import Column, PoseChange, extremes, pose_change, 
 from pipeline.pages.charts import histogram, scatter
 from pipeline.pages.page import Chart, Gallery, Section, Table, Tile, render_sections, shown
 from pipeline.pair.rules import Ints
+from posegan.cli import FILE
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
 
-FILE = click.Path(path_type=Path)
 _SAME_FLOOR = 1e-3  # SSIM
 
 

@@ -19,6 +19,7 @@ from pipeline.download.sample import write_sample
 from pipeline.http.transfer import Limits as TransferLimits
 from pipeline.http.transfer import fetch
 from pipeline.raw_archive import FOLDERS, normalised_names, write_archive
+from posegan.cli import FILE, params_option
 from posegan.config import DatasetConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import check_sha256, sha256_of
@@ -103,16 +104,12 @@ def _images(source: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 @click.command()
-@click.option(
-    "--params", "params_path", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True, help="Parameters."
-)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("data/raw.zip"), show_default=True, help="Archive to write.")
-@click.option(
-    "--downloads", type=click.Path(path_type=Path), default=Path("data/downloads"), show_default=True, help="Folder for what is fetched."
-)
+@params_option()
+@click.option("--out", type=FILE, default=Path("data/raw.zip"), show_default=True, help="Archive to write.")
+@click.option("--downloads", type=FILE, default=Path("data/downloads"), show_default=True, help="Folder for what is fetched.")
 @click.option(
     "--record",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=Path("data/market1501.json"),
     show_default=True,
     help="Note of the first good copy of Market-1501.",

@@ -25,7 +25,7 @@ from posegan.config import EvaluateConfig
 from posegan.data.batches import PairBatch, to_pictures
 from posegan.formats.table import KEYPOINT_COLUMNS
 from posegan.metrics.pose_masks import masked, pose_masks
-from posegan.people.detection import Detector
+from posegan.people.estimator import Detector
 from posegan.skeleton import JOINT_COUNT
 
 Floats = npt.NDArray[np.float32]

@@ -12,14 +12,16 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pipeline.evaluate.image_sets import ImageSet, inception_score_of
 from posegan.frozen.inception import PAPER_SPLITS, frechet_distance, kernel_distance
 from posegan.frozen.reid import identity_consistency
-from posegan.metrics.keypoints import pck, pckh, pckh_paper, person_heights
+from posegan.metrics.keypoints import pck, pckh, pckh_paper
 from posegan.metrics.pose_masks import masked
 from posegan.metrics.similarity import SSIM, both_ssims, l1, psnr
+from posegan.skeleton import person_heights
 
 Kind = Literal["similarity", "difference", "detector", "identity", "joints", "set"]
 # What a row's function is given and gives; metrics.json has the kinds in this order.
@@ -115,7 +117,7 @@ class Metric(NamedTuple):
 
 
 def _pck(found: Tensor, target: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    return pck(found, target, share * person_heights(target))
+    return pck(found, target, share * torch.from_numpy(person_heights(target.numpy())))
 
 
 def _similar(features: Any, sources: Any, people: Any) -> Any:

@@ -23,7 +23,7 @@ _VISIBLE = "_vis"
 STRIPS = (1, 3, 5)
 
 
-class ForeignImages:
+class OtherImages:
     """The files of a folder, by pair.
 
     Args:

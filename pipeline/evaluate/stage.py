@@ -21,11 +21,12 @@ from tqdm import tqdm
 from pipeline.evaluate.album import AlbumMaker
 from pipeline.evaluate.judge import Judge
 from pipeline.evaluate.networks import Networks, open_networks
-from pipeline.evaluate.other_images import ForeignImages
+from pipeline.evaluate.other_images import OtherImages
 from pipeline.evaluate.report import Evaluation, write_report
 from pipeline.evaluate.scores import flat_metrics, summarise
 from pipeline.evaluate.stopwatch import Stopwatch
 from pipeline.pose.weights import with_local_weights
+from posegan.cli import FILE, params_option
 from posegan.config import EvaluateConfig, Params, load_params
 from posegan.data.batches import PairBatch, on_device, to_pictures
 from posegan.data.index import ShardIndex
@@ -36,11 +37,9 @@ from posegan.errors import PoseGANError
 from posegan.files import atomic_path, write_atomically
 from posegan.formats.pair_csv import read_pair_csv
 from posegan.model.generator_file import GeneratorCard, load_generator, read_generator_card
-from posegan.people.detection import Detector
-from posegan.people.estimator import PoseEstimator
+from posegan.people.estimator import Detector, PoseEstimator
 from posegan.training.samples import generate
 
-FILE = click.Path(path_type=Path)
 STATE = Path("state/evaluate")  # features of the real images, for the next run; outside DVC's outs
 Stream = ListedStream | NamedStream
 
@@ -63,7 +62,7 @@ class Subject(NamedTuple):
 
 
 @click.command()
-@click.option("--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help="Parameters.")
+@params_option()
 @click.option(
     "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
 )
@@ -102,7 +101,7 @@ def evaluate(
     listed = [(pair.source, pair.target) for pair in read_pair_csv(pairs)] if pairs else None
     places = Places(shards, weights, downloads, STATE)
     stream = open_stream(params, shards, listed)
-    subject = foreign_images(params, stream, images, listed) if images else own_images(params, stream, model, save_images)
+    subject = other_images(params, stream, images, listed) if images else own_images(params, stream, model, save_images)
     detector = PoseEstimator(with_local_weights(params.pose, downloads))
     evaluation, watch = judge(params, subject, detector, places)
     default = Path("reports/judged") / images.resolve().name if images else Path("reports/evaluation")
@@ -153,13 +152,13 @@ def own_images(params: Params, stream: Stream, model: Path, save: Path | None = 
     return Subject(batches(), stream, card)
 
 
-def foreign_images(params: Params, stream: Stream, folder: Path, listed: list[tuple[str, str]] | None) -> Subject:
+def other_images(params: Params, stream: Stream, folder: Path, listed: list[tuple[str, str]] | None) -> Subject:
     """The images of a folder, for the pairs of a stream.
 
     Raises:
         PoseGANError: an image is missing, damaged or of another size.
     """
-    images = ForeignImages(folder, params.image)
+    images = OtherImages(folder, params.image)
     # What is missing is said before any work is done.
     files = images.find(listed) if listed is not None else []
     ordered = iter([files[row] for row in stream.order] if isinstance(stream, NamedStream) else [])

@@ -25,11 +25,11 @@ from pipeline.pages.page import render_sections
 from pipeline.pair.rules import first_reasons
 from pipeline.raw_archive import open_archive
 from pipeline.tables import read_pairs
+from posegan.cli import FILE, params_option
 from posegan.config import PairConfig, load_params
 from posegan.files import write_atomically
 from posegan.formats.table import read_keypoints
 
-FILE = click.Path(path_type=Path)
 _ROW_GROUPS = 8  # of the table of pairs, about a million rows: enough for its distributions, whatever its size
 
 
@@ -68,9 +68,7 @@ def _archive_if_there(raw: Path) -> Iterator[zipfile.ZipFile | None]:
 
 
 @click.command("inspect")
-@click.option(
-    "--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help="Parameters: the rules of pairing."
-)
+@params_option("Parameters: the rules of pairing.")
 @click.option("--keypoints", type=FILE, default=Path("data/keypoints.parquet"), show_default=True, help="Table of the pose stage.")
 @click.option("--pairs", type=FILE, default=Path("data/pairs.parquet"), show_default=True, help="Table of the pair stage, if there.")
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images, if there.")

@@ -16,11 +16,11 @@ from pyarrow import compute
 from pipeline.inspect.gallery import Photographer
 from pipeline.pages.charts import bars, histogram, nice_ticks
 from pipeline.pages.page import Chart, Gallery, Section, Table, Tile
-from pipeline.pair.rules import KEPT, REASONS, Bools, Ints, count_reasons, person_heights, pose_differences
+from pipeline.pair.rules import KEPT, REASONS, Bools, Ints, count_reasons, pose_differences
 from pipeline.tables import read_counts
 from posegan.formats.table import Keypoints
 from posegan.people.postures import UNCLEAR, VIEWS, arm_angles, leg_angles, views
-from posegan.skeleton import JOINTS
+from posegan.skeleton import JOINTS, person_heights
 
 PAIRS_LOOKED_AT = 100_000  # for distributions over pairs
 _DETAILS, _LARGEST = 12, 10

@@ -17,7 +17,7 @@ from posegan.config import PairConfig
 from posegan.errors import PoseGANError
 from posegan.formats.pair_csv import ListedPair
 from posegan.formats.table import Keypoints
-from posegan.skeleton import TORSO
+from posegan.skeleton import TORSO, person_heights
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -63,23 +63,10 @@ def first_reasons(keypoints: Keypoints, config: PairConfig) -> Ints:
     return first
 
 
-def usable_images(keypoints: Keypoints, config: PairConfig) -> tuple[Bools, dict[str, int]]:
-    """Which of the N images may be paired (N,), and the count of each first reason not to."""
-    first = first_reasons(keypoints, config)
-    return first == KEPT, count_reasons(first)
-
-
 def count_reasons(first: Ints) -> dict[str, int]:
     """How many images (N,) there are, went for each of REASONS, and are kept."""
     counts = np.bincount(first, minlength=KEPT + 1).tolist()
     return {"images": len(first), **dict(zip((*REASONS, "kept"), counts, strict=True))}
-
-
-def person_heights(joints: Joints) -> npt.NDArray[np.float32]:
-    """Pixels from the highest to the lowest visible joint of poses (N, K, 3): (N,), 0 where none is visible."""
-    y, visible = joints[..., 1], joints[..., 2] > 0
-    lowest, highest = (np.where(visible, y, -np.inf).max(axis=1), np.where(visible, y, np.inf).min(axis=1))
-    return np.where(visible.any(axis=1), lowest - highest, 0).astype(np.float32)
 
 
 def pose_differences(first: Joints, second: Joints) -> npt.NDArray[np.float32]:

@@ -37,6 +37,7 @@ from pipeline.pair.rules import (
     validation_identities,
 )
 from pipeline.tables import PAIRS_SCHEMA, write_blocks
+from posegan.cli import FILE, params_option
 from posegan.config import PairConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.formats.pair_csv import ListedPair, read_pair_csv
@@ -187,17 +188,15 @@ def _rule_table(images: Images, source: Ints, target: Ints) -> pa.Table:
 
 
 @click.command()
-@click.option(
-    "--params", "params_path", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True, help="Parameters."
-)
+@params_option()
 @click.option(
     "--keypoints",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=Path("data/keypoints.parquet"),
     show_default=True,
     help="Table of the pose stage.",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=Path("data/pairs.parquet"), show_default=True, help="Table to write.")
+@click.option("--out", type=FILE, default=Path("data/pairs.parquet"), show_default=True, help="Table to write.")
 def pair(params_path: Path, keypoints: Path, out: Path) -> None:
     """Choose the (source, target) pairs of each identity (parameters: pair).
 

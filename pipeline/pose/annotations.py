@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.raw_archive import FOLDERS
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation, nobody
-from posegan.formats.detect import detect_format, read_foreign
+from posegan.formats.detect import detect_format, read_format
 from posegan.formats.table import Keypoints, read_keypoints
 
 
@@ -29,7 +29,7 @@ def read_annotations(path: Path, form: str = "") -> list[Annotation]:
     form = form or detect_format(path)
     if form == "table":
         return table_annotations(read_keypoints(path))
-    return read_foreign(path, form)
+    return read_format(path, form)
 
 
 def table_annotations(keypoints: Keypoints) -> list[Annotation]:

@@ -17,7 +17,7 @@ from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation, Keypoints
 from posegan.formats.table import KEYPOINTS_SCHEMA, joint_columns
 from posegan.images import decode_image
-from posegan.people.estimator import PersonPose
+from posegan.people.estimator import Detector
 from posegan.skeleton import JOINT_COUNT
 
 Members = Sequence[tuple[str, str]]  # name and split of images
@@ -45,14 +45,6 @@ class Person(Protocol):
         ...
 
 
-class Estimator(Protocol):
-    """What this stage asks of a detector: the person in each image, in order."""
-
-    def estimate(self, images: Sequence[Image.Image]) -> list[PersonPose | None]:
-        """One entry an image; None where no person is found."""
-        ...
-
-
 class Row(NamedTuple):
     """One image of the archive, on its way to a row of keypoints.parquet."""
 
@@ -74,7 +66,7 @@ class _Decoded(NamedTuple):
     detail: str | None
 
 
-def estimate_archive(archive: zipfile.ZipFile, estimator: Estimator, chunk: int) -> Iterator[Row]:
+def estimate_archive(archive: zipfile.ZipFile, estimator: Detector, chunk: int) -> Iterator[Row]:
     """The rows of all images of raw.zip, in sorted order, with the joints that `estimator` finds."""
     return estimate_members(partial(read_member, archive), image_members(archive), estimator, chunk)
 
@@ -87,7 +79,7 @@ def annotate_archive(archive: zipfile.ZipFile, people: Mapping[str, Annotation])
         yield _row(_decode(partial(read_member, archive), member, split), person if person is not None and shown(person) else None, detail)
 
 
-def estimate_members(read: Reader, members: Members, estimator: Estimator, chunk: int) -> Iterator[Row]:
+def estimate_members(read: Reader, members: Members, estimator: Detector, chunk: int) -> Iterator[Row]:
     """Run `estimator` over images in the order of `members`, `chunk` at a time; the next chunks are decoded while it works.
 
     A member that cannot be read, is no image, or whose name does not follow the grammar is a row of its own

@@ -27,6 +27,7 @@ from pipeline.pose.weights import with_local_weights
 from pipeline.raw_archive import image_members, open_archive, read_member
 from pipeline.stage_code import stage_code
 from pipeline.tables import write_table
+from posegan.cli import FILE, params_option
 from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.formats.table import KEYPOINTS_SCHEMA
@@ -135,21 +136,19 @@ def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = ()) -> s
 
 
 @click.command()
-@click.option(
-    "--params", "params_path", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True, help="Parameters."
-)
-@click.option("--raw", type=click.Path(path_type=Path), default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("data/keypoints.parquet"), show_default=True, help="Table to write.")
+@params_option()
+@click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
+@click.option("--out", type=FILE, default=Path("data/keypoints.parquet"), show_default=True, help="Table to write.")
 @click.option(
     "--downloads",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=Path("data/downloads"),
     show_default=True,
     help="For weights that are fetched.",
 )
 @click.option(
     "--state",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=Path("state/pose"),
     show_default=True,
     help="What a stopped run has done.",

@@ -17,6 +17,7 @@ import click
 from pipeline.raw_archive import open_archive
 from pipeline.shard.plan import plan_pieces, read_pair_rows
 from pipeline.shard.writer import Material, write_shards
+from posegan.cli import FILE, params_option
 from posegan.config import ImageConfig, ShardConfig, load_params
 from posegan.data.index import CHECKSUMS, INDEX, CorruptSampleError, ShardIndex, read_checksums
 from posegan.data.packed_tar import Sample
@@ -24,12 +25,11 @@ from posegan.errors import PoseGANError
 from posegan.files import atomic_path, sha256_of
 from posegan.formats.table import read_keypoints
 
-FILE = click.Path(path_type=Path)
 MEGABYTE = 1_000_000
 
 
 @click.command()
-@click.option("--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help="Parameters.")
+@params_option()
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
 @click.option("--keypoints", type=FILE, default=Path("data/keypoints.parquet"), show_default=True, help="Table of the pose stage.")
 @click.option("--pairs", "pairs_path", type=FILE, default=Path("data/pairs.parquet"), show_default=True, help="Table of the pair stage.")

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from pipeline.stage_code import hash_of, stage_code
 from pipeline.train.model_card import counts, model_card
-from posegan.cli import INTERRUPTED
+from posegan.cli import FILE, INTERRUPTED, params_option
 from posegan.config import Params, load_params
 from posegan.data.index import CACHE, ShardIndex
 from posegan.data.reader import merged
@@ -39,11 +39,9 @@ from posegan.training.progress import LossRecord, Record, SampleRecord
 from posegan.training.ranks import joined
 from posegan.training.state import TrainingState
 
-FILE = click.Path(path_type=Path)
-
 
 @click.command()
-@click.option("--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help="Parameters.")
+@params_option()
 @click.option(
     "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
 )

@@ -9,7 +9,8 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from posegan.commands.options import FILE, generator_options, open_transfer
+from posegan.cli import FILE
+from posegan.commands.options import generator_options, open_transfer
 from posegan.errors import PoseGANError
 from posegan.inference.pose_texts import PICTURES
 from posegan.inference.video import MOVING, VIDEOS, read_video, write_moving

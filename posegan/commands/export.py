@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from posegan.commands.options import FILE, MODELS, newest_model
+from posegan.cli import FILE
+from posegan.commands.options import MODELS, newest_model
 from posegan.errors import PoseGANError
 
 

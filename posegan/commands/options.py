@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import PIL.Image
 
+from posegan.cli import FILE
 from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from posegan.inference.transfer import PoseTransfer
 
 
-FILE = click.Path(path_type=Path)
 MODELS = Path("models")
 PARAMS = Path("params.yaml")
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from posegan.commands.options import FILE, generator_options, open_transfer, picture_format, save_image
+from posegan.cli import FILE
+from posegan.commands.options import generator_options, open_transfer, picture_format, save_image
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
 from posegan.formats.pair_csv import read_pair_csv

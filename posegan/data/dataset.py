@@ -8,8 +8,6 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -19,9 +17,9 @@ from torch.utils.data import Dataset
 from posegan.config import ImageConfig
 from posegan.data.batches import to_float
 from posegan.errors import PoseGANError
+from posegan.formats.table import read_keypoints
 from posegan.images import ImageError, decode_image, fit_keypoints, fit_person
 from posegan.model.geometry import heatmaps
-from posegan.skeleton import JOINT_COUNT, JOINTS
 
 
 class PoseItem(NamedTuple):
@@ -52,15 +50,15 @@ class MarketPoseDataset(Dataset[PoseItem]):
     """
 
     def __init__(self, keypoints: Path, pairs: Path, archive: Path, image: ImageConfig, sigma: float = 6.0, split: str = "train") -> None:
-        rows = _read(pairs, ["source", "target", "split"])
+        rows = _read_pairs(pairs)
         rows = rows.filter(pa.compute.equal(rows["split"], split))
         if not rows.num_rows:
             raise PoseGANError(f"{pairs}: holds no pair of split '{split}'; expected one of train, val, test that pairing filled")
         self.sources: list[str] = rows["source"].to_pylist()
         self.targets: list[str] = rows["target"].to_pylist()
-        table = _read(keypoints, ["image", *_KEYPOINT_COLUMNS])
-        self._row = {name: row for row, name in enumerate(table["image"].to_pylist())}
-        self._keypoints = _keypoint_array(table)
+        known = read_keypoints(keypoints)
+        self._row = {name: row for row, name in enumerate(known.table["image"].to_pylist())}
+        self._keypoints = known.joints
         if unknown := {*self.sources, *self.targets} - self._row.keys():
             raise PoseGANError(f"{pairs}: names {len(unknown):,} images that {keypoints} lacks, such as {min(unknown)}; run pair again")
         self._image, self._sigma = image, sigma
@@ -100,22 +98,13 @@ class MarketPoseDataset(Dataset[PoseItem]):
         return {**self.__dict__, "_archive": None, "_opened_by": None}
 
 
-_KEYPOINT_COLUMNS = [f"{joint}_{axis}" for joint in JOINTS for axis in ("x", "y", "confidence")]
-
-
-def _keypoint_array(table: pa.Table) -> npt.NDArray[np.float32]:
-    columns = [table[name].to_numpy() for name in _KEYPOINT_COLUMNS]
-    array = np.stack(columns, axis=1).astype(np.float32).reshape(-1, JOINT_COUNT, 3)
-    return np.nan_to_num(array, nan=0.0)  # null = missing
-
-
-def _read(path: Path, columns: list[str]) -> pa.Table:
+def _read_pairs(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path, columns=columns)
+        return pq.read_table(path, columns=["source", "target", "split"])
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file; run the pipeline (`dvc repro`) first") from None
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-        raise PoseGANError(f"{path}: not a table with the columns {', '.join(columns[:3])}, ... ({str(error).splitlines()[0]})") from error
+        raise PoseGANError(f"{path}: not a table of pairs ({str(error).splitlines()[0]}); run the pair stage again") from error
 
 
 def _open_archive(path: Path) -> zipfile.ZipFile:

@@ -25,7 +25,7 @@ def detect_format(path: Path) -> str:
     return "coco" if start.startswith((b"{", b"[")) else "csv"
 
 
-def read_foreign(path: Path, form: str) -> list[Annotation]:
+def read_format(path: Path, form: str) -> list[Annotation]:
     """Every image of a file in one of FORMATS but `table`.
 
     Raises:

@@ -52,10 +52,7 @@ class PerceptualDistance(_FeatureDistance):
         with torch.device("meta"):  # neither memory nor random numbers for what the file replaces
             features = (alexnet if backbone == "alex" else vgg16)().features
         features.to_empty(device="cpu")
-        prefix = "features."
-        fill_network(
-            features, weights, {name.removeprefix(prefix): value for name, value in weights.state.items() if name.startswith(prefix)}
-        )
+        fill_network(features, str(weights.path), weights.state, "features.")
         with torch.random.fork_rng(devices=[]):  # it draws random backbones, which are then replaced
             network = _NoTrainLpips(net=backbone, pnet_rand=True)
         filled = dict(features.named_children())

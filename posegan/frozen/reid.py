@@ -37,7 +37,7 @@ class ReIdNetwork:
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.reset_running_stats()
-        fill_network(network, weights, {_bare(name): value for name, value in weights.state.items()})
+        fill_network(network, str(weights.path), {_bare(name): value for name, value in weights.state.items()})
         self._network, self._device = network.to(device), device
 
     @torch.no_grad()

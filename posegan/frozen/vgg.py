@@ -14,7 +14,7 @@ from torchvision.models import VGG19_Weights, vgg19
 from posegan.config import FeaturesConfig
 from posegan.errors import PoseGANError
 from posegan.files import check_sha256, sha256_of
-from posegan.frozen.weights import read_state_dict
+from posegan.frozen.weights import fill_network, read_state_dict
 
 RANDOM_SEED = 0
 BLOCK_DEPTHS = (2, 2, 4, 4, 4)  # convolutions before each pooling
@@ -84,12 +84,12 @@ def _fill(layers: nn.Module, config: FeaturesConfig) -> str:
         draw_filters(layers)
         return f"VGG-19, random filters (seed {RANDOM_SEED})"
     if config.weights == "official":
-        _load(layers, _official_weights(config.sha256), "torchvision's VGG-19")
+        fill_network(layers, "torchvision's VGG-19", _official_weights(config.sha256), "features.")
         return "VGG-19, torchvision IMAGENET1K_V1"
     path = Path(config.weights)
     remedy = "set features.weights and features.sha256 to a file that you trust, or features.weights to random or official"
     check_sha256(path, config.sha256, remedy)
-    _load(layers, read_state_dict(path, "features.weights", remedy), str(path))
+    fill_network(layers, str(path), read_state_dict(path, "features.weights", remedy), "features.")
     return f"VGG-19, {path.name} (SHA-256 {config.sha256[:12]})"
 
 
@@ -121,15 +121,3 @@ def _official_weights(sha256: str) -> Mapping[str, Tensor]:
     if not found.startswith(digits) or (sha256 and found != sha256):
         raise PoseGANError(f"{place}: expected SHA-256 {sha256 or digits + '...'}, got {found}; remove it, then {remedy}")
     return state
-
-
-def _load(layers: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
-    """Copy `features.*` of a whole VGG-19's state dict, in torchvision's names, into the layers."""
-    for name, parameter in layers.named_parameters():
-        tensor = state.get(f"features.{name}")
-        shape = tuple(parameter.shape)
-        if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape:
-            found = "nothing of that name" if tensor is None else f"shape {tuple(tensor.shape)}"
-            raise PoseGANError(f"{origin}: features.{name}: expected shape {shape} of torchvision's VGG-19, got {found}")
-        with torch.no_grad():
-            parameter.copy_(tensor)

@@ -107,19 +107,21 @@ def read_state_dict(path: Path, key: str, remedy: str = "get it again") -> Mappi
     return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def fill_network(network: nn.Module, weights: Weights, state: Mapping[str, Tensor]) -> None:
-    """Give every parameter and buffer of the network its tensor of `state`; others in it are not looked at.
+def fill_network(network: nn.Module, origin: str, state: Mapping[str, Tensor], prefix: str = "") -> None:
+    """Give every parameter and buffer of the network its tensor of `state`, where its name begins with `prefix`; others are not looked at.
 
     Raises:
-        PoseGANError: one is missing or of another shape; the first is named.
+        PoseGANError: one is missing or of another shape; the first is named, and `origin`.
     """
-    wanted = network.state_dict()
-    for name, tensor in wanted.items():
-        if name.endswith("num_batches_tracked"):
-            continue  # counts training steps; old files lack it
-        found = state.get(name)
+    filled = {}
+    for name, tensor in network.state_dict().items():
+        found = state.get(prefix + name)
+        if name.endswith("num_batches_tracked"):  # counts training steps; old files lack it
+            filled[name] = tensor if found is None else found
+            continue
         if found is None or found.shape != tensor.shape:
             got = "nothing of that name" if found is None else f"shape {tuple(found.shape)}"
-            raise PoseGANError(f"{weights.path}: {name}: expected shape {tuple(tensor.shape)}, got {got}; get the right file")
-    network.load_state_dict({name: state.get(name, tensor) for name, tensor in wanted.items()})
+            raise PoseGANError(f"{origin}: {prefix}{name}: expected shape {tuple(tensor.shape)}, got {got}; get the right file")
+        filled[name] = found
+    network.load_state_dict(filled)
     network.requires_grad_(False).eval()

@@ -13,21 +13,17 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import read_json
-from posegan.formats.detect import detect_format, read_foreign
+from posegan.formats.detect import detect_format, read_format
 from posegan.formats.openpose import read_openpose_file
+from posegan.formats.table import read_keypoints
 from posegan.people.detection import Keypoints
 from posegan.people.library import POSES
-from posegan.skeleton import JOINT_COUNT, JOINTS, TORSO
+from posegan.skeleton import TORSO
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 TABLES = (".parquet", ".csv", ".json")
-_COLUMNS = [f"{joint}_{axis}" for joint in JOINTS for axis in ("x", "y", "confidence")]
 
 
 class Row(NamedTuple):
@@ -73,7 +69,7 @@ def read_row(table: Path, row: str) -> Row:
     Raises:
         PoseGANError: no such row, several, a person without a whole torso, or a file that is not what it should be.
     """
-    names, find = _table(table) if not table.is_dir() and detect_format(table) == "table" else _foreign(table)
+    names, find = _table(table) if not table.is_dir() and detect_format(table) == "table" else _annotations(table)
     chosen = [number for number, name in enumerate(names) if not row or _means(row, name)]
     if not chosen:
         known = f"such as {names[0]}" if names else "and this file has none"
@@ -95,26 +91,17 @@ def _means(row: str, name: str) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _foreign(path: Path) -> tuple[list[str], Callable[[int], Row]]:
+def _annotations(path: Path) -> tuple[list[str], Callable[[int], Row]]:
     form = detect_format(path)
     if form == "coco" and isinstance(content := read_json(path), dict) and "people" in content:
         annotations = [read_openpose_file(path, path.stem)]
     else:
-        annotations = read_foreign(path, form)
+        annotations = read_format(path, form)
     return [annotation.image for annotation in annotations], lambda number: Row(annotations[number].keypoints, None)
 
 
 @lru_cache(maxsize=4)
 def _table(path: Path) -> tuple[list[str], Callable[[int], Row]]:
-    try:
-        table = pq.read_table(path, columns=["image", "width", "height", *_COLUMNS], memory_map=True)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-        raise PoseGANError(f"{path}: not a table of keypoints ({str(error).splitlines()[0]}); name a keypoints.parquet") from error
-    return table["image"].to_pylist(), lambda number: _table_row(table, number)
-
-
-def _table_row(table: pa.Table, number: int) -> Row:
-    [row] = table.slice(number, 1).to_pylist()
-    joints = np.array([row[column] or 0 for column in _COLUMNS], np.float32).reshape(JOINT_COUNT, 3)
-    joints[joints[:, 2] <= 0] = 0
-    return Row(joints, (row["width"], row["height"]) if row["width"] and row["height"] else None)
+    table, joints = read_keypoints(path)
+    sizes = list(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True))
+    return table["image"].to_pylist(), lambda number: Row(joints[number], sizes[number] if all(sizes[number]) else None)

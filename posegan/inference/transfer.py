@@ -23,7 +23,8 @@ from posegan.inference.picture_types import Pictures, give_pictures, open_pictur
 from posegan.model.generator_file import generator_file, load_generator, read_generator_card
 from posegan.model.geometry import part_affines, part_masks
 from posegan.model.warp import warp_features
-from posegan.people.detection import Detector, Keypoints, Posed, checked_keypoints, load_detector, torso_of
+from posegan.people.detection import Keypoints, Posed, checked_keypoints, load_detector, torso_of
+from posegan.people.estimator import Detector
 from posegan.people.library import library_pose
 from posegan.pictures import draw_skeleton, image_grid
 

@@ -48,11 +48,6 @@ def pckh_paper(detected: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return counted & near & (detected[..., 2] > 0), counted
 
 
-def person_heights(keypoints: Tensor) -> Tensor:
-    """Extent in y of the visible joints of each pose `(B, K, 3)`, in pixels `(B,)`; 0 when none is visible."""
-    return _extent(keypoints)[:, 1]
-
-
 def head_boxes(keypoints: Tensor) -> Tensor:
     """Width and height `(B, 2)` in pixels of the box around the visible ones of nose, neck, eyes and ears."""
     return _extent(keypoints[:, _HEAD_BOX])

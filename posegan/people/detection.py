@@ -3,9 +3,8 @@
 Legend: K = 18 joints. Keypoints are `(K, 3)` float32 `x, y, confidence` in pixels of their image.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from posegan.images import ImageError, decode_image
 from posegan.skeleton import JOINTS, TORSO
 
 if TYPE_CHECKING:
-    from posegan.people.estimator import PersonPose
+    from posegan.people.estimator import Detector, PersonPose
 
 Keypoints = npt.NDArray[np.float32]
 
@@ -39,13 +38,6 @@ SHIPPED: dict[str, object] = {
 }
 
 
-class Detector(Protocol):
-    """What finds people; `posegan.people.estimator.PoseEstimator` does."""
-
-    def estimate(self, images: Sequence[PIL.Image.Image | npt.NDArray[np.uint8]]) -> "list[PersonPose | None]":
-        """One pose, or None, for each image, in order."""
-
-
 class Posed(NamedTuple):
     """An image with the pose of the person in it."""
 
@@ -53,7 +45,7 @@ class Posed(NamedTuple):
     keypoints: Keypoints  # (K, 3)
 
 
-def load_detector(config: PoseConfig | None = None, device: str = "auto") -> Detector:
+def load_detector(config: PoseConfig | None = None, device: str = "auto") -> "Detector":
     """A detector: of `config`, or the shipped one, which knows drawn people best. This imports ultralytics.
 
     Raises:
@@ -80,13 +72,6 @@ def read_image(path: Path) -> PIL.Image.Image:
         raise PoseGANError(f"{path}: not a usable image: {error}") from error
     except OSError as error:
         raise PoseGANError(f"{path}: could not be read ({error.strerror or error})") from error
-
-
-def read_posed(path: Path, detector: Detector) -> Posed:
-    """Read an image file and find the person in it; errors as `read_image` and `torso_of`."""
-    image = read_image(path)
-    [person] = detector.estimate([image])
-    return Posed(image, torso_of(person, str(path)))
 
 
 def torso_of(person: "PersonPose | None", name: str) -> Keypoints:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -41,6 +41,14 @@ class PersonPose(NamedTuple):
     keypoints: npt.NDArray[np.float32]  # (K, 3) x, y in pixels of the image, confidence; 0, 0, 0 = missing
     confidence: float
     box: npt.NDArray[np.float32]  # (4,)
+
+
+class Detector(Protocol):
+    """What finds people: `PoseEstimator`, or what a test gives in its place."""
+
+    def estimate(self, images: Sequence[Image.Image | npt.NDArray[np.uint8]]) -> list[PersonPose | None]:
+        """One pose, or None, for each image, in order."""
+        ...
 
 
 class _Candidates(NamedTuple):

@@ -14,7 +14,9 @@ from posegan.errors import PoseGANError
 from posegan.images import Fit, fit_keypoints, person_frame
 from posegan.skeleton import TORSO
 
+Poses = npt.NDArray[np.float32]
 _FAR = 8192  # pixels around a pose whose image is unknown: more than any frame reaches
+_EDGELESS = (2 * _FAR, 2 * _FAR)  # width, height
 _FEATHER = 0.04  # of the pasted picture's width
 
 
@@ -27,8 +29,7 @@ def place_keypoints(keypoints: npt.NDArray[np.float32], size: tuple[int, int] | 
         return keypoints.astype(np.float32)
     moved = keypoints.astype(np.float32)
     if size is None:
-        moved = fit_keypoints(moved, Fit(1.0, _FAR, _FAR))
-        size = (2 * _FAR, 2 * _FAR)
+        moved, size = _far_from_edges(moved), _EDGELESS
     return fit_keypoints(moved, frame_fit(person_frame(moved, size, width / height), height, width))
 
 
@@ -60,10 +61,6 @@ def paste_back(photo: PIL.Image.Image, generated: PIL.Image.Image, fit: Fit) -> 
     pasted = photo.copy()
     pasted.paste(there[0], mask=ImageChops.darker(there[1], inside))
     return pasted
-
-
-Poses = npt.NDArray[np.float32]
-_FAR = 8192  # pixels around the poses, so that no frame is cut by an edge
 
 
 def fill_gaps(poses: Poses, longest: int) -> Poses:
@@ -132,11 +129,13 @@ def place_sequence(poses: Poses, height: int, width: int, steadiness: float = 2.
         raise PoseGANError("poses: expected both shoulders and both hips in every one; fill the gaps first")
     middles = poses[:, TORSO, :2].mean(axis=1)  # (T, 2)
     followed = smooth(np.concatenate([middles, np.ones((len(poses), 1))], axis=1)[:, None].astype(np.float32), steadiness)[:, 0, :2]
-    frames = []
-    for pose, (x, y) in zip(poses, followed, strict=True):
-        moved = fit_keypoints(pose, Fit(1.0, _FAR - x, _FAR - y))
-        frames.append(person_frame(moved, (2 * _FAR, 2 * _FAR), width / height))
+    centred = [_far_from_edges(pose, x, y) for pose, (x, y) in zip(poses, followed, strict=True)]
+    frames = [person_frame(pose, _EDGELESS, width / height) for pose in centred]
     low, high = np.min(frames, axis=0)[:2], np.max(frames, axis=0)[2:]
     fit = frame_fit((int(low[0]), int(low[1]), int(high[0]), int(high[1])), height, width)
-    placed = [fit_keypoints(fit_keypoints(pose, Fit(1.0, _FAR - x, _FAR - y)), fit) for pose, (x, y) in zip(poses, followed, strict=True)]
-    return np.stack(placed)
+    return np.stack([fit_keypoints(pose, fit) for pose in centred])
+
+
+def _far_from_edges(pose: npt.NDArray[np.float32], x: float = 0.0, y: float = 0.0) -> npt.NDArray[np.float32]:
+    """The pose with the place x, y in the middle of an image so large that no frame is cut by its edges."""
+    return fit_keypoints(pose, Fit(1.0, _FAR - x, _FAR - y))

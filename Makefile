@@ -30,7 +30,7 @@ report: .venv/ready  ## Open the report of the last evaluation
 	$(PYTHON) -m webbrowser -t file://$(CURDIR)/reports/evaluation/index.html
 
 exp-show: .venv/ready  ## Show the experiments as a table that fits a terminal
-	dvc exp show --only-changed --no-pager --hide-workspace --drop '.*\.py|data/.*|models/.*|posegan/.*|dvclive/.*|Executor|State|rev|typ|parent|Created|mask_.*|.*_random_filters|copy_.*|real_.*|val_.*|loss_.*|.*_paper|psnr|found|pckh|identity_.*|pairs|step'
+	$(PYTHON) -m pipeline.exp_show
 
 ablation: .venv/ready  ## Train every recipe with one budget, two seeds each; write reports/ablation.md (metrics) and .png (pictures)
 	$(PYTHON) -m pipeline ablation

@@ -93,7 +93,7 @@ class Players:
 
 
 def our_step(players: Players, pair: Pair) -> Tensor:
-    """The iteration of posegan.training."""
+    """The iteration of posegan.training.loop."""
     output = players.generator(pair.source, pair.source_keypoints, pair.target_keypoints)
     update_discriminator(players.discriminator, players.discriminator_optimiser, [pair], [output.image])
     terms = update_generator(players.discriminator, players.generator_optimiser, players.losses, [pair], [output])

@@ -49,6 +49,18 @@ def test_commands_and_options_exist(page: str) -> None:
             assert [option for option in options if option not in shown] == [], words
 
 
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(DOCS.glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_text_has_air(page: Path) -> None:
+    """Lines of at most 120 characters, but for tables, pictures, addresses and code; README in under 200 lines."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    long = [line for line in text.splitlines() if len(re.sub(r"\]\([^)]*\)", "", line)) > 120 and not line.startswith(("|", "!["))]
+    assert long == []
+    assert page.name != "README.md" or len(page.read_text().splitlines()) < 200
+
+
 def test_sphinx_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="needs the extra posegan[docs]")
     pytest.importorskip("myst_parser", reason="needs the extra posegan[docs]")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluate.metrics import METHODS, METRICS
+from pipeline.evaluate.metrics import BY_KIND, FOR_PEOPLE, KINDS, METHODS, METRICS
 from pipeline.evaluate.scores import bootstrap_intervals, flat_metrics, ratios, summarise
+from pipeline.exp_show import dropped
 
 PEOPLE = np.array([1, 1, 2, 3])
 POOLED = [metric.pooled for metric in METRICS.values() if metric.pooled]
@@ -25,6 +27,19 @@ def table(**changes: list[float]) -> pd.DataFrame:
         columns |= {f"{method}_{hit}": [1, 2, 3, 4] for hit, _ in POOLED}
         columns |= {f"{method}_{counted}": [2, 4, 6, 8] for _, counted in POOLED}
     return pd.DataFrame(columns | changes)
+
+
+def test_the_table_of_metrics_is_in_order() -> None:
+    assert len({metric.heading for metric in METRICS.values()}) == len(METRICS)
+    assert {metric.kind for metric in METRICS.values()} == set(KINDS)
+    assert {metric.name for metric in BY_KIND} == {metric.name for metric in FOR_PEOPLE} == set(METRICS)
+    assert all(bool(metric.pooled) == (metric.kind == "joints") for metric in METRICS.values())
+
+
+def test_the_table_of_experiments_shows_the_headlines() -> None:
+    shown = [name for name in METRICS if not re.fullmatch(dropped(), name)]
+    assert shown == [name for name, metric in METRICS.items() if metric.headline and not metric.stands_in]
+    assert all(re.fullmatch(dropped(), name) for name in ("copy_ssim", "real_ds", "val_l1", "loss_l1", "pairs", "pipeline/pose"))
 
 
 def test_means_and_pooled_shares() -> None:

@@ -22,6 +22,7 @@ from PIL import Image
 from pipeline.download.sample import write_sample
 from pipeline.pose.rows import estimate_archive
 from posegan.config import SampleConfig, load_params
+from posegan.people.detectors import settled
 from posegan.people.estimator import PoseEstimator, choose_person, import_yolo
 from posegan.skeleton import from_coco
 
@@ -35,8 +36,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    config = load_params(ROOT / "params.yaml").pose
-    config = config.model_copy(update={"image_size": options.size, "weights": str(ROOT / config.weights)})
+    config = settled(load_params(ROOT / "params.yaml").pose, [(128, 64)]).model_copy(update={"image_size": options.size})
     yolo = import_yolo()(config.weights, task="pose")
     precisions = ("float32", "bfloat16")
     estimators = {precision: PoseEstimator(config.model_copy(update={"precision": precision})) for precision in precisions}
@@ -65,11 +65,34 @@ def main() -> None:
     for way, times in seconds.items():
         median = statistics.median(times)
         print(f"{way:26} {len(paths) / median:8.0f} images/s  {base / median:5.1f} times")
+    photographs(estimators["float32"], options.images // 2, options.rounds)
     for precision in precisions:
         far, typical, near = difference(
             results[f"the pose stage, {precision}"], results["model(path), one by one"], config.joint_confidence
         )
         print(f"{precision}: joints off the one-by-one way's by {typical:.4f} px (median), {far:.3f} px (most), {near:.2%} within 0.5")
+
+
+def photographs(estimator: PoseEstimator, count: int, rounds: int) -> None:
+    """Print images/s for photographs of as many sizes as there are photographs, one by one and together, and for those of one size."""
+    generator = np.random.default_rng(0)
+    pixels = [generator.integers(0, 256, (600 + 2 * (number % 97), 400 + number % 89, 3), dtype=np.uint8) for number in range(count)]
+    equal = [np.zeros_like(pixels[0]) + number % 256 for number in range(count)]
+    ways: dict[str, Callable[[], object]] = {
+        "photographs, one by one": lambda: [estimator.estimate([each]) for each in pixels],
+        "photographs, many sizes": lambda: estimator.estimate(pixels),
+        "photographs, one size": lambda: estimator.estimate(equal),
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for round_number in range(rounds + 1):
+        for way, run in ways.items():
+            start = time.perf_counter()
+            run()
+            if round_number:  # the first one warms up
+                seconds[way].append(time.perf_counter() - start)
+    base = statistics.median(seconds["photographs, one by one"])
+    for way, times in seconds.items():
+        print(f"{way:26} {count / statistics.median(times):8.0f} images/s  {base / statistics.median(times):5.1f} times one by one")
 
 
 def _stage(archive: zipfile.ZipFile, estimator: PoseEstimator, batch_size: int) -> Sequence[object]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from posegan.errors import PoseGANError
 from posegan.recipes import follow_recipe
@@ -27,7 +28,17 @@ Address = Annotated[str, Field(pattern=r"^(https?://[^\s/]\S*|gdrive:[\w-]+(/[\w
 SMALLEST_JUDGED = 48  # pixels: five halvings without padding at the first leave the discriminator one patch
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
 Deformation = Literal["none", "global", "parts", "learned", "parts+learned"]
+AUTO = "auto"
 RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+
+
+def _detector_size(value: Any) -> Any:
+    if value == AUTO or (type(value) is int and 32 <= value <= 2048 and value % 32 == 0):
+        return value
+    raise PydanticCustomError("detector_size", "auto or a multiple of 32 from 32 to 2048")
+
+
+DetectorSize = Annotated[int | Literal["auto"], PlainValidator(_detector_size)]  # pixels of the network's input, longer side
 
 
 class Section(BaseModel):
@@ -112,6 +123,8 @@ class PoseConfig(Section):
     """Where joints come from, and for the detector what counts as found.
 
     annotations: files or folders of keypoints in any format that the pose stage reads, used when source is `annotations`.
+    weights: `auto`: the shipped ones for crops of people, official ones for photographs; else an official name, a file, or an address.
+    image_size: `auto`: the size that is best for crops; in photographs the person is found at a larger one, then looked at closer.
     """
 
     source: Literal["detector", "annotations"]
@@ -119,7 +132,7 @@ class PoseConfig(Section):
     weights: Annotated[str, Field(min_length=1)]
     sha256: Sha256
     trust_unpinned: bool
-    image_size: Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
+    image_size: DetectorSize
     batch_size: Positive
     person_confidence: Fraction
     joint_confidence: Fraction
@@ -134,6 +147,8 @@ class PoseConfig(Section):
             raise ValueError("annotations: pose.source is 'annotations', which needs the path of at least one file or folder here")
         if self.weights.startswith(("http://", "https://")) and not self.sha256:
             raise ValueError("sha256: pose.weights is an address, whose content must be pinned by its SHA-256 here")
+        if self.weights == AUTO and self.sha256:
+            raise ValueError("sha256: pose.weights is 'auto', whose content the program knows; set sha256 to \"\"")
         return self
 
 
@@ -273,8 +288,24 @@ class WeightsConfig(Section):
     reid: str
 
 
+class DetectorConfig(Section):
+    """The detector that judges: its weights, their SHA-256 and the size of its input, each as in the section `pose`."""
+
+    weights: Annotated[str, Field(min_length=1)]
+    sha256: Sha256
+    image_size: DetectorSize
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if self.weights.startswith(("http://", "https://")) and not self.sha256:
+            raise ValueError("sha256: evaluate.detector.weights is an address, whose content must be pinned by its SHA-256 here")
+        if self.weights == AUTO and self.sha256:
+            raise ValueError("sha256: evaluate.detector.weights is 'auto', whose content the program knows; set sha256 to \"\"")
+        return self
+
+
 class EvaluateConfig(Section):
-    """Which held-out pairs are judged, how joints are compared, and through which networks.
+    """Which held-out pairs are judged, how joints are compared, by which detector, and through which networks.
 
     bootstrap: resamples behind each interval.
     """
@@ -284,6 +315,7 @@ class EvaluateConfig(Section):
     seed: Seed
     pck_threshold: Annotated[float, Field(gt=0, le=1)]
     grid_rows: Positive
+    detector: DetectorConfig
     weights: WeightsConfig
     download_weights: bool
     bootstrap: Annotated[int, Field(ge=100, le=100_000)]

@@ -8,8 +8,10 @@ import pytest
 
 from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError
-from posegan.people.detection import SHIPPED, read_image, torso_of
-from posegan.people.estimator import PersonPose
+from posegan.files import sha256_of
+from posegan.people.detection import DEFAULTS, read_image, torso_of
+from posegan.people.detectors import FOR_PHOTOGRAPHS, settled, shipped, verified_weights
+from posegan.people.estimator import PersonPose, import_yolo
 from posegan.skeleton import LEFT_HIP, RIGHT_SHOULDER
 from tests.support.tiny_run import ROOT, random_batch
 
@@ -19,7 +21,7 @@ def person() -> PersonPose:
 
 
 def test_the_detector_without_a_params_file_is_that_of_the_params_file() -> None:
-    assert PoseConfig.model_validate(SHIPPED) == load_params(ROOT / "params.yaml").pose
+    assert PoseConfig.model_validate(DEFAULTS) == load_params(ROOT / "params.yaml").pose
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
@@ -43,3 +45,43 @@ def test_a_torso_is_needed() -> None:
     hidden.keypoints[[RIGHT_SHOULDER, LEFT_HIP], 2] = 0
     with pytest.raises(PoseGANError, match=r"torso is not visible \(missing: right shoulder, left hip\)"):
         torso_of(hidden, "street.png")
+
+
+def test_crops_are_for_the_shipped_detector_and_photographs_for_an_official_one() -> None:
+    auto = PoseConfig.model_validate(DEFAULTS)
+    crops = settled(auto, [(64, 128)] * 3 + [(1080, 1920)])
+    assert (crops.weights, crops.sha256) == (str(shipped().path), shipped().sha256)
+    assert settled(auto, [(64, 128), (1080, 1920), (3000, 2000)]).weights == FOR_PHOTOGRAPHS
+    named = auto.model_copy(update={"weights": "yolo11x-pose.pt"})
+    assert settled(named, [(64, 128)]) is named
+
+
+def test_the_card_is_that_of_the_shipped_weights() -> None:
+    assert sha256_of(shipped().path) == shipped().sha256
+    assert shipped().path.stat().st_size < 7_000_000
+
+
+def test_no_advice_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SHA-256 of another file is not mended by deleting the right one; what is needed beside the name is said."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cached = tmp_path / "posegan" / "weights" / "yolo11n-pose.pt"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"official")
+    assert verified_weights("yolo11n-pose.pt", "") == cached
+    with pytest.raises(PoseGANError, match="pose.sha256 belongs to another file: for an official name set it to ''"):
+        verified_weights("yolo11n-pose.pt", shipped().sha256)
+    cached.write_bytes(b"changed")
+    with pytest.raises(PoseGANError, match="the copy changed after its first download: delete"):
+        verified_weights("yolo11n-pose.pt", "")
+
+
+def test_what_cannot_be_fetched_names_every_key_that_another_file_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def unreachable(path: Path) -> None:
+        raise ConnectionError("no route to host")
+
+    import_yolo()  # in its own, careful way
+    monkeypatch.setattr("ultralytics.utils.downloads.attempt_download_asset", unreachable)
+    with pytest.raises(PoseGANError, match=r"no route to host.*pose\.weights.*pose\.sha256.*pose\.image_size"):
+        verified_weights("yolo11n-pose.pt", "")

@@ -15,7 +15,8 @@ from posegan.config import PoseConfig, SampleConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.images import decode_image
-from posegan.people.estimator import PoseEstimator, choose_person, verified_weights
+from posegan.people.detectors import CROP_SIZE, SCENE_SIZE, settled, verified_weights
+from posegan.people.estimator import PersonPose, PoseEstimator, choose_person
 from posegan.skeleton import NECK, from_coco
 from tests.support.small_market import jpeg
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 # process is what some tests below are about. Its confidences are tiny and of no meaning, so that the threshold is 0.
 MAKE = """
 import sys, torch
-from posegan.estimator import import_yolo
+from posegan.people.estimator import import_yolo
 torch.manual_seed(0)
 yolo = import_yolo()("yolo11n-pose.yaml", task="pose")
 with torch.no_grad():
@@ -139,7 +140,7 @@ import os, sys, torch, PIL.Image
 torch.set_num_threads(2)
 before = PIL.Image.open, torch.save, torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
 from posegan.config import PoseConfig, RayConfig
-from posegan.estimator import PoseEstimator
+from posegan.people.estimator import PoseEstimator
 from posegan.files import sha256_of
 from pathlib import Path
 config = PoseConfig(source="detector", annotations=[], weights=sys.argv[1], sha256=sha256_of(Path(sys.argv[1])), image_size=64,
@@ -165,9 +166,9 @@ def test_weights_are_vouched_for_or_refused(weights: Path, tmp_path: Path, monke
         verified_weights(str(weights), "")
     assert verified_weights(str(weights), "", trust_unpinned=True) == weights.resolve()
     for trust in (False, True):
-        with pytest.raises(PoseGANError, match="correct pose.sha256"):
+        with pytest.raises(PoseGANError, match="or set pose.sha256 to the file's own"):
             verified_weights(str(weights), "0" * 64, trust)
-    with pytest.raises(PoseGANError, match="no such file; name a file, or an official model"):
+    with pytest.raises(PoseGANError, match="no such file; name a file, an official model such as .*, or auto"):
         verified_weights("nowhere.pt", "")
     monkeypatch.chdir(weights.parent)
     assert verified_weights("random.pt", right) == weights.resolve()
@@ -190,12 +191,12 @@ def test_with_the_shipped_weights_neither_batches_nor_threads_move_a_joint(tmp_p
     with zipfile.ZipFile(tmp_path / "raw.zip") as archive:
         images = [decode_image(archive.read(name)) for name, split in image_members(archive) if split != "query"]
     images, results = images[:60], []
-    shipped = load_params(ROOT / "params.yaml").pose
+    params = load_params(ROOT / "params.yaml").pose
     threads = torch.get_num_threads()
     try:
         for batch_size, using in ((64, 2), (7, 1), (1, 2)):
             torch.set_num_threads(using)
-            config = shipped.model_copy(update={"batch_size": batch_size, "device": "cpu", "weights": str(ROOT / shipped.weights)})
+            config = settled(params, [(128, 64)]).model_copy(update={"batch_size": batch_size, "device": "cpu"})
             results.append(PoseEstimator(config).estimate(images))
     finally:
         torch.set_num_threads(threads)
@@ -292,3 +293,48 @@ def test_many_images_at_once_are_each_by_itself() -> None:
     together = choose_person(boxes, confidences, 128, 64)
     assert together.tolist() == [int(choose_person(*each, 128, 64)) for each in zip(boxes, confidences, strict=True)]
     assert len(set(together.tolist())) > 5
+
+
+def test_photographs_of_many_sizes_share_the_network_s_batches(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the network sees decides: sizes of one shape after scaling go together, and each result is that of the image alone."""
+    estimator = PoseEstimator(config_of(weights, batch_size=8))
+    images = [Image.fromarray(np.asarray(crop.resize((size, 2 * size)))) for crop, size in zip(crops(), range(31, 38), strict=True)]
+    batches: list[int] = []
+    detect = estimator._detect
+    monkeypatch.setattr(estimator, "_detect", lambda boxed, shapes: (batches.append(len(boxed)), detect(boxed, shapes))[1])
+    together = estimator.estimate(images)
+    assert batches == [7]
+    for image, person in zip(images, together, strict=True):
+        (alone,) = estimator.estimate([image])
+        assert person is not None and alone is not None
+        assert np.allclose(alone.keypoints, person.keypoints, atol=1e-2)
+
+
+def test_in_a_photograph_a_person_is_found_and_then_looked_at_closer(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    estimator = PoseEstimator(config_of(weights, image_size="auto"))
+    looked: list[tuple[int, tuple[int, ...]]] = []
+    look = estimator._look
+
+    def telling(arrays: list[np.ndarray], size: int) -> list[PersonPose | None]:
+        looked.extend((size, array.shape[:2]) for array in arrays)
+        return look(arrays, size)
+
+    monkeypatch.setattr(estimator, "_look", telling)
+    photograph = decode_image(jpeg(1, 700, 900))
+    crop, person = estimator.estimate([crops()[0], photograph])
+    assert crop is not None and person is not None
+    assert [size for size, _ in looked] == [CROP_SIZE, SCENE_SIZE, CROP_SIZE]
+    assert looked[2][1][0] <= 700 and looked[2][1][1] <= 900
+    (again,) = estimator.estimate([crops()[0]])
+    assert again is not None and np.array_equal(again.keypoints, crop.keypoints)
+
+
+def test_the_shipped_weights_say_that_a_photograph_is_of_another_kind(caplog: pytest.LogCaptureFixture) -> None:
+    estimator = PoseEstimator(settled(load_params(ROOT / "params.yaml").pose, [(128, 64)]).model_copy(update={"device": "cpu"}))
+    estimator.estimate([crops()[0]])
+    assert not caplog.records
+    photograph = Image.new("RGB", (640, 480), "teal")
+    estimator.estimate([photograph])
+    estimator.estimate([photograph])
+    [record] = caplog.records
+    assert "an image of 640 x 480 pixels is of another kind" in record.getMessage()

@@ -35,7 +35,7 @@ def test_the_page_opens_alone(evaluation: Evaluation, live: Path) -> None:
     assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:)""", page)
     assert "http" not in page
     assert "width=device-width" in page
-    for text in ("0.432", "∞", "3 held-out pairs of 2 people", "val_ssim: 0.1 to 0.2", "seed", "&lt;b&gt;random&lt;/b&gt;"):
+    for text in ("0.432", "∞", "held out for the test: 3 pairs of 2 people", "val_ssim: 0.1 to 0.2", "seed", "&lt;b&gt;random&lt;/b&gt;"):
         assert text in page
     charts = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     assert len(charts) == 3  # SSIM, DS, the training's

@@ -51,6 +51,11 @@ class OtherImages:
         if numbered and len(self._rows) < len(self._files):
             raise PoseGANError(f"{folder}: two files have the same number, such as 1 and 01; remove one of them")
 
+    @property
+    def are_numbered(self) -> bool:
+        """Whether the files are named by the rows of a list."""
+        return bool(self._rows)
+
     def find(self, pairs: Sequence[tuple[str, str]]) -> list[Path]:
         """The file of each pair, in order.
 
@@ -63,7 +68,8 @@ class OtherImages:
             source, target = (PurePosixPath(name).name for name in missing[0])
             raise PoseGANError(
                 f"{self._folder}: {len(missing):,} of {len(pairs):,} pairs have no image, the first {source} to {target}; expected "
-                f"{_plain(source)}_2_{_plain(target)}.png, or another name that docs/metrics.md lists"
+                f"{_plain(source)}_2_{_plain(target)}.png, or another name that docs/metrics.md lists; if they are of "
+                "other pairs, name their list with --pairs"
             )
         return [path for path in found if path]
 

@@ -26,7 +26,7 @@ from pipeline.evaluate.slices import Column, pose_change, slice_table, steps, tu
 from pipeline.pages.charts import curve, histogram
 from pipeline.pages.page import Chart, Section, render_page, shown
 from pipeline.pair.rules import Ints
-from posegan.config import Params
+from posegan.config import Params, PoseConfig
 from posegan.files import atomic_path
 from posegan.images import Picture
 from posegan.model.generator_file import GeneratorCard
@@ -48,6 +48,8 @@ class Evaluation(NamedTuple):
     params: Params
     scores: Summary = Summary({}, {}, {})  # the summary with its intervals, and why numbers are missing
     weights: tuple[tuple[str, str], ...] = ()  # the metrics' networks and their files
+    listed: bool = False  # whether somebody listed the pairs; else they were drawn by seed
+    detector: PoseConfig | None = None  # that judged; None: the pose stage's
 
 
 def write_report(folder: Path, evaluation: Evaluation, live: Path) -> None:
@@ -72,6 +74,8 @@ def render(evaluation: Evaluation, curves: list[Chart]) -> str:
     values = {
         "title": "PoseGAN evaluation",
         "pairs": len(evaluation.table),
+        "judged": judged(evaluation),
+        "joints": "the published ones" if evaluation.params.pose.source == "annotations" else "those that the pose stage's detector found",
         "identities": evaluation.table["source"].str.split("/").str[-1].str.split("_").str[0].nunique(),
         "methods": [method.title for method in METHODS.values()],
         "metrics": [
@@ -86,6 +90,12 @@ def render(evaluation: Evaluation, curves: list[Chart]) -> str:
         "threshold": evaluation.params.evaluate.pck_threshold,
     }
     return render_page(Path(__file__).with_name("report.html.jinja"), values)
+
+
+def judged(evaluation: Evaluation) -> str:
+    """Whose images of which pairs, in words that are so."""
+    whose = "Images of another program" if evaluation.card is None else "What the generator draws"
+    return f"{whose} for pairs that somebody listed" if evaluation.listed else f"{whose} for pairs of the people held out for the test"
 
 
 def pair_sections(evaluation: Evaluation) -> list[Section]:
@@ -129,10 +139,12 @@ def random_pairs(evaluation: Evaluation) -> Ints:
 def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     """What was measured, on what, with which seeds and versions."""
     params, card = evaluation.params, evaluation.card
-    evaluated = f"{len(evaluation.table):,} pairs of the test identities, drawn with seed {params.evaluate.seed}"
+    drawn = "listed by the user" if evaluation.listed else f"of the split test, drawn with seed {params.evaluate.seed}"
+    evaluated = f"{len(evaluation.table):,} pairs, {drawn}"
     network = [] if card is None else [("Network", ", ".join(f"{name} {value}" for name, value in card.model.model_dump().items()))]
     provenance = [] if card is None else sorted(card.provenance.items())
-    detector = f"{params.pose.weights}, input {params.pose.image_size} px, joints from confidence {params.pose.joint_confidence}"
+    judge = evaluation.detector or params.pose
+    detector = f"{Path(judge.weights).name}, input {judge.image_size} px, joints from confidence {judge.joint_confidence}"
     versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return [
         ("Data", f"{evaluated}; dataset.source is {params.dataset.source}"),

@@ -23,11 +23,11 @@ from pipeline.evaluate.judge import Judge
 from pipeline.evaluate.networks import Networks, open_networks
 from pipeline.evaluate.other_images import OtherImages
 from pipeline.evaluate.report import Evaluation, write_report
-from pipeline.evaluate.scores import flat_metrics, summarise
+from pipeline.evaluate.scores import Summary, flat_metrics, summarise
 from pipeline.evaluate.stopwatch import Stopwatch
 from pipeline.pose.weights import with_local_weights
 from posegan.cli import FILE, params_option
-from posegan.config import EvaluateConfig, Params, load_params
+from posegan.config import EvaluateConfig, Params, PoseConfig, load_params
 from posegan.data.batches import PairBatch, on_device, to_pictures
 from posegan.data.index import ShardIndex
 from posegan.data.named_stream import NamedStream
@@ -37,9 +37,11 @@ from posegan.errors import PoseGANError
 from posegan.files import atomic_path, write_atomically
 from posegan.formats.pair_csv import read_pair_csv
 from posegan.model.generator_file import GeneratorCard, load_generator, read_generator_card
+from posegan.people.detectors import settled
 from posegan.people.estimator import Detector, PoseEstimator
 from posegan.training.samples import generate
 
+_SEEN = 0.8  # share of the real images' people and joints that a detector has to find for its word to count
 STATE = Path("state/evaluate")  # features of the real images, for the next run; outside DVC's outs
 Stream = ListedStream | NamedStream
 
@@ -102,7 +104,8 @@ def evaluate(
     places = Places(shards, weights, downloads, STATE)
     stream = open_stream(params, shards, listed)
     subject = other_images(params, stream, images, listed) if images else own_images(params, stream, model, save_images)
-    detector = PoseEstimator(with_local_weights(params.pose, downloads))
+    config = judging_detector(params)
+    detector = PoseEstimator(with_local_weights(config, downloads))
     evaluation, watch = judge(params, subject, detector, places)
     default = Path("reports/judged") / images.resolve().name if images else Path("reports/evaluation")
     report = report or default
@@ -113,8 +116,28 @@ def evaluate(
     numbers = flat_metrics(evaluation.scores, len(evaluation.table))
     write_atomically(metrics_path, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
     click.echo(summary_table(evaluation))
+    if warning := doubt(evaluation.scores, config.weights):
+        click.echo(f"evaluate: {warning}", err=True)
     click.echo(f"evaluate: where the time went: {watch}")
     click.echo(f"evaluate: {len(evaluation.table):,} pairs in {time.monotonic() - started:.1f} s; report in {report / 'index.html'}")
+
+
+def judging_detector(params: Params) -> PoseConfig:
+    """The detector of `evaluate.detector`, with the thresholds of `pose`; `auto` goes by the size of the judged images."""
+    judge = params.evaluate.detector.model_dump()
+    config = params.pose.model_copy(update={**judge, "source": "detector", "device": params.evaluate.device})
+    return settled(config, [(params.image.height, params.image.width)])
+
+
+def doubt(scores: Summary, weights: str) -> str:
+    """A sentence where the detector does not see the real images, and so cannot judge others; empty where it does."""
+    real = scores.values["real_target"]
+    if real.get("found", 1) >= _SEEN and real.get("pck", 1) >= _SEEN:
+        return ""
+    return (
+        f"warning: on the real images {Path(weights).name} finds {real['found']:.0%} of the people and {real['pck']:.0%} of their "
+        "joints, so DS and PCK say little; name a detector that sees such images in evaluate.detector.weights"
+    )
 
 
 def open_stream(params: Params, shards: Path | str, listed: list[tuple[str, str]] | None) -> Stream:
@@ -159,6 +182,8 @@ def other_images(params: Params, stream: Stream, folder: Path, listed: list[tupl
         PoseGANError: an image is missing, damaged or of another size.
     """
     images = OtherImages(folder, params.image)
+    if images.are_numbered and listed is None:
+        raise PoseGANError(f"{folder}: its files have numbers, which are rows of a list of pairs; name that list with --pairs")
     # What is missing is said before any work is done.
     files = images.find(listed) if listed is not None else []
     ordered = iter([files[row] for row in stream.order] if isinstance(stream, NamedStream) else [])
@@ -195,7 +220,8 @@ def judge(params: Params, subject: Subject, detector: Detector, places: Places) 
     with scorer.watch.part("intervals"):
         scores = summarise(table, sets, networks.reasons | reasons, config.bootstrap, config.seed)
     weights = tuple(networks.descriptions.items())
-    return Evaluation(table, scores.values, album.finish(), subject.card, params, scores, weights), scorer.watch
+    told = Evaluation(table, scores.values, album.finish(), subject.card, params, scores, weights)
+    return told._replace(listed=order is not None, detector=judging_detector(params)), scorer.watch
 
 
 def summary_table(evaluation: Evaluation) -> str:

@@ -23,7 +23,8 @@ from posegan.config import PoseConfig
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.formats.table import KEYPOINTS_SCHEMA
-from posegan.people.estimator import PoseEstimator, verified_weights
+from posegan.people.detectors import verified_weights
+from posegan.people.estimator import PoseEstimator
 
 _PARTS_A_JOB = 64  # held in the object store at once: about half a gigabyte of Market-1501's crops
 _BLOCK = pa.schema(

@@ -8,6 +8,7 @@ archive's members, the parameters, the weights and the code; another run never m
 import hashlib
 import json
 import shutil
+import statistics
 import time
 import zipfile
 from collections import Counter
@@ -28,10 +29,12 @@ from pipeline.raw_archive import image_members, open_archive, read_member
 from pipeline.stage_code import stage_code
 from pipeline.tables import write_table
 from posegan.cli import FILE, params_option
-from posegan.config import PoseConfig, load_params
+from posegan.config import AUTO, PoseConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.formats.table import KEYPOINTS_SCHEMA
-from posegan.people.estimator import PoseEstimator, verified_weights
+from posegan.images import decode_image
+from posegan.people.detectors import settled, verified_weights
+from posegan.people.estimator import PoseEstimator
 
 
 class PoseParts:
@@ -68,6 +71,7 @@ def fingerprint_of(archive: zipfile.ZipFile, settings: str, files: Sequence[Path
     return digest.hexdigest()
 
 
+_PROBED = 200  # images whose sizes decide for pose.weights: auto
 IMAGES_A_PART = 2048  # of a run that can go on: seconds to minutes of work
 
 
@@ -135,6 +139,28 @@ def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = ()) -> s
     return summary
 
 
+def _settled(config: PoseConfig, archive: zipfile.ZipFile, members: Members) -> PoseConfig:
+    """The weights for `pose.weights: auto`, chosen by the images' sizes and told; one detector for all of them."""
+    if config.weights != AUTO:
+        return config
+    spaced = members[:: max(1, len(members) // _PROBED)]
+    sizes = [size for member, _ in spaced if (size := _size(archive, member))]
+    config = settled(config, sizes)
+    longest = statistics.median(map(max, sizes)) if sizes else 0
+    click.echo(
+        f"pose: pose.weights: auto is {Path(config.weights).name} here: the longer side of the images is {longest:g} pixels (median)"
+    )
+    return config
+
+
+def _size(archive: zipfile.ZipFile, member: str) -> tuple[int, int] | None:
+    """Width and height of an image; None for what is none, which becomes a row with the reason."""
+    try:
+        return decode_image(read_member(archive, member)).size
+    except PoseGANError:
+        return None
+
+
 @click.command()
 @params_option()
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
@@ -171,7 +197,7 @@ def pose(params_path: Path, raw: Path, out: Path, downloads: Path, state: Path) 
             bar = tqdm(annotate_archive(archive, people), "pose", len(members), unit="image", mininterval=0.5, disable=None)
             table = keypoints_table(list(bar))
         else:
-            config = with_local_weights(config, downloads)
+            config = with_local_weights(_settled(config, archive, members), downloads)
             weights = verified_weights(config.weights, config.sha256, config.trust_unpinned)
             parts = PoseParts(
                 state, fingerprint_of(archive, config.model_dump_json(exclude={"engine", "ray"}), [weights, *stage_code(__name__)])

@@ -43,7 +43,7 @@ _MOST_LOST = 0.5  # of a sequence's pictures; with more, too little is known of 
 @generator_options
 def animate(
     source: Path, poses: str, out: Path, frames: int, steps: int, sigma: float, loop: bool | None, rate: float, scale: int, grid: bool,
-    model: Path | None, params: Path | None, device: str,
+    model: Path | None, detector: str | None, params: Path | None, device: str,
 ) -> None:  # fmt: skip
     """Draw the person of the picture SOURCE moving.
 
@@ -52,7 +52,7 @@ def animate(
     """
     if out.suffix.lower() not in (*MOVING, STRIP):
         raise PoseGANError(f"{out}: expected a name that ends in {', '.join((*MOVING, STRIP))}, got '{out.suffix}'")
-    transfer = open_transfer(model, params, device)
+    transfer = open_transfer(model, detector, params, device)
     from posegan.inference.jobs import People
 
     with People(transfer) as people:

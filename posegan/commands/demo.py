@@ -13,13 +13,13 @@ from posegan.commands.options import generator_options, open_transfer
 @click.option("--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="0: any free one.")
 @click.option("--open/--no-open", "show", default=False, show_default=True, help="Open it in the browser.")
 @generator_options
-def demo(host: str, port: int, show: bool, model: Path | None, params: Path | None, device: str) -> None:
+def demo(host: str, port: int, show: bool, model: Path | None, detector: str | None, params: Path | None, device: str) -> None:
     """Serve a page: pick a person, pick or bend a pose, see and download the drawing.
 
     It runs on this computer, without network and without telemetry. There is no password: keep it on loopback, or behind a
     server of your own.
     """
-    transfer = open_transfer(model, params, device)
+    transfer = open_transfer(model, detector, params, device)
     transfer.detector.estimate([])  # loaded now, so that the first visitor does not wait
     from posegan.demo.server import LOOPBACK, open_server
     from posegan.demo.studio import Studio

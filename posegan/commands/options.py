@@ -9,9 +9,10 @@ import click
 import PIL.Image
 
 from posegan.cli import FILE
-from posegan.config import PoseConfig, load_params
+from posegan.config import AUTO, PoseConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
+from posegan.people.detection import DEFAULTS
 
 if TYPE_CHECKING:
     from posegan.inference.transfer import PoseTransfer
@@ -22,23 +23,24 @@ PARAMS = Path("params.yaml")
 
 
 def generator_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --model, --params and --device."""
+    """Add --model, --detector, --params and --device."""
     for option in (
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
         click.option("--params", type=FILE, help="Its section 'pose' names the detector.  [default: params.yaml if it is there]"),
+        click.option("--detector", help="auto, an official name such as yolo11m-pose.pt, or a file of weights that you trust."),
         click.option("--model", type=FILE, help="Trained generator, or a folder that export wrote.  [default: the newest in models/]"),
     ):
         command = option(command)
     return command
 
 
-def open_transfer(model: Path | None, params: Path | None, device: str) -> "PoseTransfer":
+def open_transfer(model: Path | None, detector: str | None, params: Path | None, device: str) -> "PoseTransfer":
     """The generator that the options name, else the newest, which is then said on stderr.
 
     Raises:
         PoseGANError: there is no such model, or it is no PoseGAN generator; the params are not valid; the device is not there.
     """
-    config = pose_config(params)
+    config = pose_config(params, detector)
     from posegan.inference.transfer import PoseTransfer  # late, so that --help and a mistyped option answer at once
 
     chosen = model or newest_model(MODELS)
@@ -50,11 +52,17 @@ def open_transfer(model: Path | None, params: Path | None, device: str) -> "Pose
     return transfer
 
 
-def pose_config(params: Path | None) -> PoseConfig | None:
-    """The detector that the params name; None, which means the shipped one, where there are none."""
-    if params is None and not PARAMS.is_file():
-        return None
-    return load_params(params or PARAMS).pose
+def pose_config(params: Path | None, detector: str | None = None) -> PoseConfig | None:
+    """The detector that the params and `--detector` name; None, which means the right one for each picture, where neither does.
+
+    A file that is named on the command line is vouched for by who names it.
+    """
+    config = load_params(params or PARAMS).pose if params is not None or PARAMS.is_file() else None
+    if detector is None:
+        return config
+    config = config or PoseConfig.model_validate(DEFAULTS)
+    named = {"weights": detector, "sha256": "", "image_size": AUTO, "trust_unpinned": True}
+    return PoseConfig.model_validate(config.model_dump() | named)
 
 
 def newest_model(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from posegan.inference.pose_texts import PICTURES, parse_pose
 
 if TYPE_CHECKING:
     from posegan.inference.jobs import Drawn, Job
+    from posegan.inference.transfer import PoseTransfer
 
 JSON = ".json"
 _WRITERS, _WAITING = 4, 64  # threads, and results that may wait for them
@@ -37,7 +38,7 @@ _WRITERS, _WAITING = 4, 64  # threads, and results that may wait for them
 @generator_options
 def transfer(
     source: Path | None, pose: str | None, pairs: Path | None, out: Path, grid: bool, paste: bool, suffix: str, batch_size: int,
-    model: Path | None, params: Path | None, device: str,
+    model: Path | None, detector: str | None, params: Path | None, device: str,
 ) -> None:  # fmt: skip
     """Draw the person of the picture SOURCE, or of every picture in the folder SOURCE, in another pose.
 
@@ -56,11 +57,10 @@ def transfer(
     jobs = list(_listed_jobs(pairs, out, suffix)) if pairs is not None else list(_jobs(source or Path(), pose or "", out, suffix))
     if many and (out.suffix or out.is_file()) and not out.is_dir():
         raise PoseGANError(f"{out}: expected a folder's name for {len(jobs):,} results")
-    _run(jobs, many, grid, paste, batch_size, (model, params, device))
+    _run(jobs, many, grid, paste, batch_size, open_transfer(model, detector, params, device))
 
 
-def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int, options: tuple[Path | None, Path | None, str]) -> None:
-    transfer = open_transfer(*options)
+def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int, transfer: "PoseTransfer") -> None:
     from posegan.inference.jobs import Failed, People, draw_all
 
     failures = 0

@@ -3,6 +3,8 @@
 Legend: K = 18 joints. Keypoints are `(K, 3)` float32 `x, y, confidence` in pixels of their image.
 """
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,24 +12,27 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from posegan.config import PoseConfig
+from posegan.config import AUTO, PoseConfig
 from posegan.errors import PoseGANError
 from posegan.images import ImageError, decode_image
+from posegan.people.detectors import CROP_SIDE, is_crop, settled
 from posegan.skeleton import JOINTS, TORSO
 
 if TYPE_CHECKING:
     from posegan.people.estimator import Detector, PersonPose
 
+logger = logging.getLogger(__name__)
+
 Keypoints = npt.NDArray[np.float32]
 
 # The detector of a program that has no params.yaml; tests/test_detection.py holds the two together.
-SHIPPED: dict[str, object] = {
+DEFAULTS: dict[str, object] = {
     "source": "detector",
     "annotations": [],
-    "weights": "posegan/weights/yolo11n-pose-drawn.pt",
-    "sha256": "d66236b591d847e1012bd4be38d5c98711549d8a7afd1a575823a53c782e069d",
+    "weights": AUTO,
+    "sha256": "",
     "trust_unpinned": False,
-    "image_size": 192,
+    "image_size": AUTO,
     "batch_size": 64,
     "person_confidence": 0.25,
     "joint_confidence": 0.3,
@@ -46,14 +51,52 @@ class Posed(NamedTuple):
 
 
 def load_detector(config: PoseConfig | None = None, device: str = "auto") -> "Detector":
-    """A detector: of `config`, or the shipped one, which knows drawn people best. This imports ultralytics.
+    """A detector: of `config`, or for its `weights: auto`, as without one, the right one for each picture. This imports ultralytics.
 
     Raises:
         PoseGANError: its weights are missing or not as pinned, or ultralytics is not installed.
     """
     from posegan.people.estimator import PoseEstimator
 
-    return PoseEstimator(config or PoseConfig.model_validate({**SHIPPED, "device": device}))
+    config = config or PoseConfig.model_validate({**DEFAULTS, "device": device})
+    return PoseEstimator(config) if config.weights != AUTO else _ForEachPicture(config)
+
+
+class _ForEachPicture:
+    """The shipped detector for crops, the official one for photographs; where that cannot be had, the shipped one, which says so."""
+
+    def __init__(self, config: PoseConfig) -> None:
+        self._config = config
+        self._detectors: dict[bool, Detector] = {True: self._load((1, 1))}
+
+    def estimate(self, images: Sequence[PIL.Image.Image | npt.NDArray[np.uint8]]) -> "list[PersonPose | None]":
+        """One pose, or None, for each image, in order."""
+        people: list[PersonPose | None] = [None] * len(images)
+        for crops in (True, False):
+            numbers = [number for number, image in enumerate(images) if is_crop(_size(image)) == crops]
+            if numbers and crops not in self._detectors:
+                self._detectors[crops] = self._for_photographs()
+            for number, person in zip(
+                numbers, self._detectors[crops].estimate([images[n] for n in numbers]) if numbers else [], strict=True
+            ):
+                people[number] = person
+        return people
+
+    def _for_photographs(self) -> "Detector":
+        try:
+            return self._load((CROP_SIDE + 1, 1))
+        except PoseGANError as error:
+            logger.warning("%s", error)
+            return self._detectors[True]
+
+    def _load(self, size: tuple[int, int]) -> "Detector":
+        from posegan.people.estimator import PoseEstimator
+
+        return PoseEstimator(settled(self._config, [size]))
+
+
+def _size(image: PIL.Image.Image | npt.NDArray[np.uint8]) -> tuple[int, int]:
+    return image.size if isinstance(image, PIL.Image.Image) else (image.shape[0], image.shape[1])
 
 
 def read_image(path: Path) -> PIL.Image.Image:
@@ -82,8 +125,8 @@ def torso_of(person: "PersonPose | None", name: str) -> Keypoints:
     """
     if person is None:
         raise PoseGANError(
-            f"{name}: no person found; use a picture in which one person is seen whole (for photographs, name an official detector in "
-            "params.yaml, such as pose.weights: yolo11n-pose.pt)"
+            f"{name}: no person found; use a picture in which one person is seen whole, or a larger detector, such as "
+            '--detector yolo11x-pose.pt (in params.yaml: pose.weights, with pose.sha256: "" and pose.image_size: auto)'
         )
     hidden = [JOINTS[joint].replace("_", " ") for joint in TORSO if person.keypoints[joint, 2] <= 0]
     if hidden:

@@ -7,8 +7,8 @@ Legend: N people in one image; K = 18 joints; boxes are x left, y top, x right, 
 """
 
 import atexit
+import logging
 import os
-import re
 import shutil
 import tempfile
 from collections import defaultdict
@@ -26,13 +26,14 @@ from PIL import Image
 from posegan.config import PoseConfig
 from posegan.device import choose_device
 from posegan.errors import PoseGANError
-from posegan.files import check_sha256, sha256_of
+from posegan.people.detectors import CROP_SIZE, FOR_PHOTOGRAPHS, SCENE_SIZE, is_crop, shipped, verified_weights
 from posegan.skeleton import COCO_JOINTS, from_coco
 
-# Released by ultralytics under these names, and fetched by its own loader.
-OFFICIAL = re.compile(r"yolo(v8|11|26)[nsmlx]-pose\.pt")
-_PACKAGED = "posegan/weights/"
+_MARGIN = 0.25  # about a person's box, of its larger side: what a closer look sees
 _OVERLAP = 0.7  # IoU above which two boxes are one person; ultralytics' default for its suppression of doubles
+
+
+logger = logging.getLogger(__name__)
 
 
 class PersonPose(NamedTuple):
@@ -76,49 +77,106 @@ class PoseEstimator:
         self._dtype: torch.dtype = getattr(torch, config.precision)
         if self._dtype == torch.float16 and self._device.type != "cuda":
             raise PoseGANError(f"pose.precision: float16 needs a CUDA device, this is {self._device}; take float32 or bfloat16")
-        self._model = _load(verified_weights(config.weights, config.sha256, config.trust_unpinned), config.weights)
+        path = verified_weights(config.weights, config.sha256, config.trust_unpinned)
+        self._model = _load(path, config.weights)
         self._network = self._model.model.to(self._device).eval().requires_grad_(False)
         self._network.fuse(verbose=False)
         self._network.to(memory_format=torch.channels_last)  # the pixels' own order: 1.6 times as many images a second on a CPU
         self._stride = int(self._network.stride.max())
         if self._dtype != torch.float32:
             _lower_precision(self._network, self._dtype)
+        self._is_shipped, self._warned = path == shipped().path.resolve(), False
+        self._crop_size = shipped().image_size if self._is_shipped else CROP_SIZE
 
     def estimate(self, images: Sequence[Image.Image | npt.NDArray[np.uint8]]) -> list[PersonPose | None]:
         """Find the person in each RGB image (Pillow, or uint8 (H, W, 3)); None where there is none.
 
-        The result has the images' order and length. Images of one shape are batched together, because the
-        detector pads a mixed batch to a common shape, and a result must not depend on an image's neighbours.
+        The result has the images' order and length, and does not depend on an image's neighbours. With `image_size: auto` a person
+        in a photograph is found at a larger size, and then looked at closer: joints are as exact as in a crop.
         """
         arrays = [np.asarray(image, dtype=np.uint8) for image in images]
+        photographs = [number for number, array in enumerate(arrays) if not is_crop(array.shape[:2])]
+        if photographs and self._is_shipped:
+            self._warn(arrays[photographs[0]].shape[:2])
+        if isinstance(self._config.image_size, int):
+            return self._look(arrays, self._config.image_size)
+        people: list[PersonPose | None] = [None] * len(arrays)
+        crops = [number for number in range(len(arrays)) if number not in set(photographs)]
+        for numbers, look, size in ((crops, self._look, self._crop_size), (photographs, self._look_closer, SCENE_SIZE)):
+            for number, person in zip(numbers, look([arrays[number] for number in numbers], size), strict=True):
+                people[number] = person
+        return people
+
+    def _warn(self, shape: tuple[int, int]) -> None:
+        if not self._warned:
+            logger.warning(
+                "the shipped detector was measured on %s; an image of %d x %d pixels is of another kind, for which pose.weights: %s "
+                "(or --detector %s) is made",
+                shipped().kinds, shape[1], shape[0], FOR_PHOTOGRAPHS, FOR_PHOTOGRAPHS,
+            )  # fmt: skip
+        self._warned = True
+
+    def _look_closer(self, arrays: list[npt.NDArray[np.uint8]], size: int) -> list[PersonPose | None]:
+        """Find people at `size`, then once more in a cut about each; the first finding stands where the second finds nobody."""
+        first = self._look(arrays, size)
+        seen = [number for number, person in enumerate(first) if person is not None]
+        cuts = [_surroundings(person.box, *arrays[number].shape[:2]) for number, person in enumerate(first) if person is not None]
+        closer = self._look([arrays[number][y0:y1, x0:x1] for number, (x0, y0, x1, y1) in zip(seen, cuts, strict=True)], self._crop_size)
+        people = list(first)
+        for number, (left, top, _, _), person in zip(seen, cuts, closer, strict=True):
+            if person is not None:
+                there = person.keypoints[:, 2:] > 0
+                joints = np.where(there, person.keypoints + np.array([left, top, 0], np.float32), 0).astype(np.float32)
+                people[number] = PersonPose(joints, person.confidence, person.box + np.array([left, top, left, top], np.float32))
+        return people
+
+    def _look(self, arrays: list[npt.NDArray[np.uint8]], size: int) -> list[PersonPose | None]:
+        """One person an image, from images of any shapes; those that are one shape to the network go through it together.
+
+        A batch is never padded to a common shape, as the detector's own loader does: a result must not depend on neighbours.
+        """
+        from ultralytics.data.augment import LetterBox
+
+        letterbox = LetterBox((size, size), auto=True, stride=self._stride)
+        boxed = [letterbox(image=array) for array in arrays]
         by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for position, array in enumerate(arrays):
-            by_shape[array.shape].append(position)
+        for position, picture in enumerate(boxed):
+            by_shape[picture.shape].append(position)
         people: dict[int, PersonPose | None] = {}
         for positions in by_shape.values():
             for start in range(0, len(positions), self._config.batch_size):
                 chunk = positions[start : start + self._config.batch_size]
-                people.update(zip(chunk, self._detect([arrays[position] for position in chunk]), strict=True))
+                pixels = np.stack([boxed[position] for position in chunk])
+                people.update(zip(chunk, self._detect(pixels, [arrays[position].shape[:2] for position in chunk]), strict=True))
         return [people[position] for position in range(len(arrays))]
 
-    def _detect(self, arrays: list[npt.NDArray[np.uint8]]) -> list[PersonPose | None]:
-        """One person an image, from images of one shape. Nothing is done by image but to make it the network's size."""
-        from ultralytics.data.augment import LetterBox
-        from ultralytics.utils import ops
-
-        letterbox = LetterBox((self._config.image_size,) * 2, auto=True, stride=self._stride)
-        pixels = torch.from_numpy(np.stack([letterbox(image=array) for array in arrays])).to(self._device)
-        padded, shape = tuple(pixels.shape[1:3]), arrays[0].shape[:2]
+    def _detect(self, boxed: npt.NDArray[np.uint8], shapes: Sequence[tuple[int, int]]) -> list[PersonPose | None]:
+        """One person an image, from B pictures as the network takes them, whose images have `shapes` (height, width)."""
+        pixels = torch.from_numpy(boxed).to(self._device)
+        padded = tuple(pixels.shape[1:3])
         with torch.inference_mode():
             found = self._network(pixels.permute(0, 3, 1, 2).float().div_(255).to(self._dtype))
             candidates = self._candidates(found[0] if isinstance(found, tuple | list) else found)
-            boxes = ops.scale_boxes(padded, candidates.boxes, shape)
-            chosen = choose_person(boxes, candidates.confidences, *shape)
-            rows = torch.arange(len(arrays), device=chosen.device)
-            joints = ops.scale_coords(padded, candidates.joints[rows, chosen], shape)
-            joints[..., :2] -= 0.5  # ultralytics counts from the image's edge, we from the first pixel's centre
-            joints[joints[..., 2] < self._config.joint_confidence] = 0
-            people = (joints, candidates.confidences[rows, chosen], boxes[rows, chosen])
+            same: dict[tuple[int, int], list[int]] = defaultdict(list)  # nothing is done by image where they have one shape
+            for row, shape in enumerate(shapes):
+                same[shape].append(row)
+            people: dict[int, PersonPose | None] = {}
+            for shape, rows in same.items():
+                some = candidates if len(same) == 1 else _Candidates(*(each[rows] for each in candidates))
+                people.update(zip(rows, self._chosen(some, padded, shape), strict=True))
+        return [people[row] for row in range(len(shapes))]
+
+    def _chosen(self, candidates: _Candidates, padded: tuple[int, ...], shape: tuple[int, int]) -> list[PersonPose | None]:
+        """The person of each of B images of one `shape`, back in their pixels."""
+        from ultralytics.utils import ops
+
+        boxes = ops.scale_boxes(padded, candidates.boxes, shape)
+        chosen = choose_person(boxes, candidates.confidences, *shape)
+        rows = torch.arange(len(chosen), device=chosen.device)
+        joints = ops.scale_coords(padded, candidates.joints[rows, chosen], shape)
+        joints[..., :2] -= 0.5  # ultralytics counts from the image's edge, we from the first pixel's centre
+        joints[joints[..., 2] < self._config.joint_confidence] = 0
+        people = (joints, candidates.confidences[rows, chosen], boxes[rows, chosen])
         found_people = zip(*(each.float().cpu().numpy() for each in people), strict=True)
         return [
             PersonPose(from_coco(coco), float(confidence), box) if confidence > self._config.person_confidence else None
@@ -166,56 +224,16 @@ def choose_person(boxes: torch.Tensor, confidences: torch.Tensor, height: int, w
     return torch.where(same, confidences, -1.0).argmax(dim=-1)
 
 
+def _surroundings(box: npt.NDArray[np.float32], height: int, width: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a box with a quarter of its larger side about it, inside an image of `height` x `width`."""
+    margin = _MARGIN * float(max(box[2:] - box[:2]))
+    left, top = np.floor(box[:2] - margin).clip(0).astype(int).tolist()
+    right, bottom = np.ceil(box[2:] + margin).astype(int).tolist()
+    return left, top, max(left + 1, min(right, width)), max(top + 1, min(bottom, height))
+
+
 def _area(boxes: torch.Tensor) -> torch.Tensor:
     return (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)
-
-
-def verified_weights(weights: str, sha256: str, trust_unpinned: bool = False) -> Path:
-    """The file that `pose.weights` names, checked; an official name that is not there is downloaded.
-
-    A relative path counts from the working directory; `posegan/weights/...` is also found in the installed package.
-
-    Raises:
-        PoseGANError: no such file, another SHA-256, or neither a SHA-256 nor an official name nor `trust_unpinned`: a .pt
-            file is a pickle, which may run any program when it is opened, so its content must be vouched for.
-    """
-    packaged = Path(__file__).parents[2] / weights
-    path = Path(weights)
-    if not path.is_file() and weights.startswith(_PACKAGED) and packaged.is_file():
-        path = packaged
-    if not path.is_file() and OFFICIAL.fullmatch(weights):
-        return _official(weights, sha256)
-    if not path.is_file():
-        raise PoseGANError(f"pose.weights: {weights}: no such file; name a file, or an official model such as yolo11n-pose.pt")
-    if not sha256 and trust_unpinned:
-        return path.resolve()
-    if not sha256:
-        raise PoseGANError(
-            f"pose.weights: {weights} is a pickle without a pinned SHA-256, which could run any program when opened; "
-            f"if you trust where it comes from, set pose.sha256 to {sha256_of(path)}, or pose.trust_unpinned to true"
-        )
-    check_sha256(path, sha256, "get the right weights, or correct pose.sha256")
-    return path.resolve()
-
-
-def _official(name: str, sha256: str) -> Path:
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = caches / "posegan" / "weights" / name
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        import_yolo()
-        from ultralytics.utils.downloads import attempt_download_asset
-
-        try:
-            attempt_download_asset(path)
-        except (OSError, RuntimeError) as error:
-            path.unlink(missing_ok=True)
-            raise PoseGANError(f"pose.weights: {name} could not be downloaded ({error}); put the file here and set pose.sha256") from error
-    if not path.is_file():
-        raise PoseGANError(f"pose.weights: {name} could not be downloaded; check the network, or put the file here and set pose.sha256")
-    if sha256:
-        check_sha256(path, sha256, f"delete {path} to download it again, or correct pose.sha256")
-    return path
 
 
 def _load(path: Path, name: str) -> Any:

@@ -13,14 +13,15 @@ import torch
 from click.testing import CliRunner
 
 from pipeline.evaluate.metrics import METRICS
-from pipeline.evaluate.report import Evaluation, facts
+from pipeline.evaluate.report import Evaluation, facts, render
 from pipeline.evaluate.scores import flat_metrics
-from pipeline.evaluate.stage import Places, judge, open_stream, other_images, own_images, summary_table
+from pipeline.evaluate.stage import Places, doubt, judge, judging_detector, open_stream, other_images, own_images, summary_table
 from pipeline.evaluate.stage import evaluate as command
 from posegan.config import Params
 from posegan.errors import PoseGANError
 from posegan.model.generator_file import save_generator
 from posegan.model.networks import Generator
+from posegan.people.detectors import shipped
 from posegan.people.estimator import PersonPose
 from tests.support.random_weights import random_state, save_weights
 from tests.support.small_market import Prepared
@@ -92,6 +93,42 @@ def test_the_ceiling_is_exact(evaluation: Evaluation) -> None:
     assert [real[name] for name in ("ssim", "ssim_paper", "mask_ssim", "mask_ssim_paper", "l1", "psnr")] == [1, 1, 1, 1, 0, math.inf]
     assert real["ds"] == pytest.approx(0.9)
     assert real["found"] == 1
+
+
+def test_a_detector_that_does_not_see_the_real_images_is_doubted(evaluation: Evaluation) -> None:
+    assert doubt(evaluation.scores._replace(values={"real_target": {"found": 1.0, "pck": 0.94}}), "a.pt") == ""
+    blind = doubt(evaluation.scores._replace(values={"real_target": {"found": 0.98, "pck": 0.47}}), "weights/drawn.pt")
+    assert blind.startswith("warning: on the real images drawn.pt finds 98% of the people and 47% of their joints")
+    assert "evaluate.detector.weights" in blind
+
+
+def test_the_judge_is_a_parameter_of_its_own() -> None:
+    params = tiny_params()
+    assert judging_detector(params).weights == str(shipped().path)
+    named = tiny_params(evaluate={"detector": {"weights": "yolo11x-pose.pt", "sha256": "", "image_size": 320}})
+    judge = judging_detector(named)
+    assert (judge.weights, judge.image_size, judge.source) == ("yolo11x-pose.pt", 320, "detector")
+    assert (judge.person_confidence, named.pose.weights) == (params.pose.person_confidence, params.pose.weights)
+
+
+def test_the_report_says_what_is_so(evaluation: Evaluation) -> None:
+    told = dict(facts(evaluation))
+    assert "of the split test, drawn with seed 0" in told["Data"]
+    assert "What the generator draws for pairs of the people held out" in render(evaluation, [])
+    annotated = evaluation.params.model_copy(update={"pose": evaluation.params.pose.model_copy(update={"source": "annotations"})})
+    other = evaluation._replace(card=None, listed=True, params=annotated)
+    page = render(other, [])
+    assert "Images of another program for pairs that somebody listed" in page
+    assert "the joints to find are the published ones" in page
+    assert "drawn with seed" not in dict(facts(other))["Data"]
+
+
+def test_numbered_files_want_their_list(prepared: Prepared, tmp_path: Path) -> None:
+    for number in range(5):
+        PIL.Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / f"{number}.png")
+    params = tiny_params()
+    with pytest.raises(PoseGANError, match="its files have numbers, which are rows of a list of pairs; name that list with --pairs"):
+        other_images(params, open_stream(params, prepared.shards, None), tmp_path, None)
 
 
 def test_batches_do_not_matter(evaluation: Evaluation, tmp_path: Path, prepared: Prepared, model: Path) -> None:

@@ -73,6 +73,7 @@ def start(params: Params, data: TrainingData, checkpoints: CheckpointFolder, dev
     losses = GeneratorLoss(params.loss, params.features)
     # How wrong an untrained generator is tells later when a trained one is lost. So it is asked before any state is loaded.
     guard = Guard(_untrained_losses(state, losses, data), params.train.log_every, checkpoints)
+    # In place and before a state is loaded: names of weights stay, so states of compiled and plain runs are one.
     if params.train.compile != "none":
         compile_networks(state.generator, state.discriminator, losses, params.train.compile)
     # All ranks go on from the first one's state: only that one writes, and the others may have no disk in common with it.
@@ -106,6 +107,7 @@ def train(run: Run, stop: threading.Event | None = None) -> Iterator[Record]:
     # Batch i is a function of the seed and i alone: to resume is to ask for another first batch, nothing is read again.
     with contextlib.closing(DevicePrefetcher(run.data.train.batches(state.step), state.device)) as batches:
         clock = Clock(lambda: batches.waited)
+        # At the end the prefetcher has read a batch or two for nobody: less to bear than an end that it has to know.
         for batch in itertools.islice(batches, settings.iterations - state.step):
             losses = None
             with clock.running():
@@ -177,6 +179,7 @@ def draw_parts(
 ) -> Iterator[GeneratorOutput]:
     """The generator's output for each part, when asked for; the same each time, as dropout is a function of step, process and part."""
     for number, pair in enumerate(pairs):
+        # Also what makes a resumed run equal to the bit: no generator of random numbers has to be saved.
         torch.manual_seed(_seed(settings.seed, state.step, rank, number))
         with torch.set_grad_enabled(learning), _autocast(state, settings):
             output: GeneratorOutput = generator(pair.source, pair.source_keypoints, pair.target_keypoints)
@@ -202,6 +205,7 @@ def validate(state: TrainingState, data: TrainingData) -> ValidationRecord:
 
 def draw_samples(state: TrainingState, data: TrainingData) -> PIL.Image.Image:
     """The grid of the sample pairs, drawn by the average weights."""
+    # The same pairs every time, so that a flip through the files shows what training did.
     batch = on_device(data.samples, state.device)
     return image_grid(comparison_rows(batch, generate(state.ema, batch)), GRID_HEADER)
 

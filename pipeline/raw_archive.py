@@ -50,6 +50,18 @@ def parse_name(name: str) -> ImageName | None:
     return ImageName(*map(int, found.groups())) if found else None
 
 
+def image_name(identity: int, camera: int, frame: int, box: int, suffix: str = ".jpg") -> str:
+    """The inverse of `parse_name`, of sequence 1.
+
+    Raises:
+        PoseGANError: a number that the grammar's digits cannot hold. Identities run from 1; 0 and -1 mean distractor and junk.
+    """
+    name = f"{identity if identity < 0 else f'{identity:04d}'}_c{camera}s1_{frame:06d}_{box:02d}{suffix}"
+    if parse_name(name) != (identity, camera, 1, frame, box):
+        raise PoseGANError(f"{name}: more people, cameras or images than Market-1501's names can tell apart; make several data sets")
+    return name
+
+
 def open_archive(path: Path) -> zipfile.ZipFile:
     """Open raw.zip for reading.
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from pipeline.__main__ import STAGES
 from pipeline.__main__ import cli as pipeline_cli
+from pipeline.evaluate.metrics import METRICS
 from posegan.__main__ import cli as posegan_cli
 from tests.support.tiny_run import ROOT
 
@@ -47,6 +49,15 @@ def test_commands_and_options_exist(page: str) -> None:
             assert "Usage:" in shown, words
             options = [word.split("=")[0] for word in words if word.startswith("--")]
             assert [option for option in options if option not in shown] == [], words
+
+
+def test_every_metric_is_defined() -> None:
+    defined = set(re.findall(r"`(\w+)`", (DOCS / "metrics.md").read_text()))
+    assert not [name for name in METRICS if name not in defined], "docs/metrics.md lacks its row"
+
+
+def test_every_stage_has_its_row() -> None:
+    assert not [stage for stage in STAGES if f"| `{stage}` |" not in (DOCS / "design.md").read_text()], "docs/design.md lacks its row"
 
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(DOCS.glob("*.md"))

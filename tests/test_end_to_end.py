@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from pipeline.__main__ import STAGES as COMMANDS
+
 ROOT = Path(__file__).parent.parent
-STAGES = ["download", "pose", "pair", "shard", "train", "evaluate"]
+STAGES = [*COMMANDS]
 TINY = {
     "dataset": {"sample": {"train_identities": 8, "test_identities": 3, "images_per_identity": 5, "distractors": 4, "broken_files": 3}},
     "pair": {"validation_identities": 0.2},

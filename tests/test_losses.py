@@ -15,7 +15,9 @@ from posegan.files import sha256_of
 from posegan.frozen.vgg import GREY_LEVELS, VGG19Features
 from posegan.model.networks import GeneratorOutput
 from posegan.training.losses import (
+    TERMS,
     GeneratorLoss,
+    Term,
     discriminator_loss,
     generator_adversarial_loss,
     nearest_neighbour_loss,
@@ -127,10 +129,7 @@ def test_smoothness_of_a_map_one_pixel_wide_is_a_number() -> None:
 
 
 def config(**weights: Any) -> LossConfig:
-    zero = {
-        "adversarial": 0.0, "l1": 0.0, "perceptual": 0.0, "nearest_neighbour": 0.0,
-        "nearest_neighbour_window": 3, "offset_smoothness": 0.0,
-    }  # fmt: skip
+    zero = {term.name: 0.0 for term in TERMS} | {"nearest_neighbour_window": 3}
     return LossConfig.model_validate(zero | weights)
 
 
@@ -160,11 +159,15 @@ def test_terms_are_the_weighted_losses() -> None:
         torch.testing.assert_close(terms[name], term)
 
 
-@pytest.mark.parametrize("name", ["adversarial", "l1", "perceptual", "nearest_neighbour", "offset_smoothness"])
-def test_only_terms_of_positive_weight_are_computed(name: str) -> None:
-    loss = GeneratorLoss(config(**{name: 1.0}), FEATURES)
-    assert loss(*game()).keys() == {f"{name}_random_filters" if name in ("perceptual", "nearest_neighbour") else name}
-    assert (loss.features is None) == (name not in ("perceptual", "nearest_neighbour"))
+@pytest.mark.parametrize("term", TERMS, ids=lambda term: term.name)
+def test_only_terms_of_positive_weight_are_computed(term: Term) -> None:
+    loss = GeneratorLoss(config(**{term.name: 1.0}), FEATURES)
+    assert loss(*game()).keys() == {f"{term.name}_random_filters" if term.layer else term.name}
+    assert (loss.features is None) == (not term.layer)
+
+
+def test_every_weight_is_a_term_s_and_every_term_has_one() -> None:
+    assert {term.name for term in TERMS} == LossConfig.model_fields.keys() - {"nearest_neighbour_window"}
 
 
 def test_terms_of_trained_filters_have_their_plain_names(tmp_path: Path) -> None:
@@ -220,11 +223,11 @@ def test_without_learned_offsets_there_is_no_smoothness() -> None:
     assert GeneratorLoss(config(l1=1.0, offset_smoothness=1.0), FEATURES)(*game(offsets=False)).keys() == {"l1"}
 
 
-@pytest.mark.parametrize("name", ["l1", "perceptual", "nearest_neighbour"])
-def test_the_image_gets_a_gradient_and_the_target_none(name: str) -> None:
+@pytest.mark.parametrize("term", [term for term in TERMS if term.teaches and term.name != "adversarial"], ids=lambda term: term.name)
+def test_the_image_gets_a_gradient_and_the_target_none(term: Term) -> None:
     output, target, logits = game()
-    target.requires_grad_(name != "l1")
-    sum(GeneratorLoss(config(**{name: 1.0}), FEATURES)(output, target, logits).values(), torch.zeros(())).backward()
+    target.requires_grad_(bool(term.layer))  # that a network sees it must not make it learn; of pixels, nobody asks
+    sum(GeneratorLoss(config(**{term.name: 1.0}), FEATURES)(output, target, logits).values(), torch.zeros(())).backward()
     assert output.image.grad is not None
     assert output.image.grad.any()
     assert target.grad is None

@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pipeline.processes import all_cores
-from pipeline.raw_archive import FOLDERS, write_archive
+from pipeline.raw_archive import FOLDERS, image_name, write_archive
 from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
@@ -252,7 +252,7 @@ def _member(row: File, number: tuple[int, int], tested: set[str], places: dict[s
     if row.status != USED:
         return ""
     split = "bounding_box_test" if row.person in tested else "bounding_box_train"
-    return f"{split}/{number[0]:04d}_c1s1_{number[1]:06d}_00{places[row.file][2]}"
+    return f"{split}/{image_name(number[0], 1, number[1], 0, places[row.file][2])}"
 
 
 def _csv(table: Sequence[File]) -> bytes:

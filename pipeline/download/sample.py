@@ -21,7 +21,7 @@ from tqdm import tqdm
 from pipeline.drawing.picture import HEIGHT, WIDTH, Drawing, Identity, draw_identity, draw_people, draw_placement
 from pipeline.drawing.scene import Camera, backdrop, draw_camera, expose
 from pipeline.processes import all_cores
-from pipeline.raw_archive import write_archive
+from pipeline.raw_archive import image_name, write_archive
 from posegan.config import SampleConfig
 from posegan.skeleton import JOINTS
 
@@ -80,12 +80,12 @@ def _draw_visits(config: SampleConfig, number: int) -> list[tuple[str, Drawing]]
         visit = image % len(visited)
         drawing = _draw_visit(rng, identity, headings[visit], cameras[visited[visit]])
         folder = "bounding_box_test" if test else "bounding_box_train"
-        name = _name(number, int(visited[visit]), 100 + 25 * image + int(rng.integers(25)), 1)
+        name = image_name(number, int(visited[visit]) + 1, 100 + 25 * image + int(rng.integers(25)), 1)
         drawings.append((f"{folder}/{name}", drawing))
     if test:  # a query image from each of two cameras
         for visit in range(2):
             drawing = _draw_visit(rng, identity, headings[visit], cameras[visited[visit]])
-            drawings.append((f"query/{_name(number, int(visited[visit]), 5000 + int(rng.integers(999)), 0)}", drawing))
+            drawings.append((f"query/{image_name(number, int(visited[visit]) + 1, 5000 + int(rng.integers(999)), 0)}", drawing))
     return drawings
 
 
@@ -109,7 +109,7 @@ def _draw_distractors(config: SampleConfig, cameras: list[Camera]) -> Iterator[t
             jpeg = draw_people(rng, people, cameras[camera], occluded=True)[0].jpeg
         else:
             jpeg = expose(cameras[camera], backdrop(cameras[camera], rng, 2 * HEIGHT, 2 * WIDTH), rng)
-        name = _name(-1 if junk else 0, camera, 20000 + number, 1 + number % 4)
+        name = image_name(-1 if junk else 0, camera + 1, 20000 + number, 1 + number % 4)
         yield f"bounding_box_test/{name}", jpeg
 
 
@@ -121,11 +121,6 @@ def _break_files(config: SampleConfig, members: dict[str, bytes]) -> Iterator[tu
         jpeg = members[str(name)]
         damaged = (jpeg[: len(jpeg) // 3], b"", b"<html><title>404 Not Found</title></html>\n")[number % 3]
         yield str(name).replace("_01.jpg", "_02.jpg"), damaged
-
-
-def _name(identity: int, camera: int, frame: int, box: int) -> str:
-    """Market-1501's grammar: identity, camera, sequence, frame, box."""
-    return f"{identity if identity < 0 else f'{identity:04d}'}_c{camera + 1}s1_{frame:06d}_{box:02d}.jpg"
 
 
 def _exact_table(rows: list[tuple[str, npt.NDArray[np.float32]]]) -> bytes:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import click
 
@@ -142,7 +142,9 @@ def _obtain(config: DatasetConfig, out: Path, downloads: Path, record: Path) -> 
         outcome = from_archive(Path(config.path), out, config.sha256)
     elif config.source == "folder":
         outcome = from_folder(Path(config.path), out)
-    else:
+    elif config.source == "url":
         outcome = from_url(config.url, out, config.sha256, downloads)
+    else:
+        assert_never(config.source)
     nested = f" ({outcome.nested:,} archives among them)" if outcome.nested else ""
     return f"{outcome.images + outcome.ignored:,} files in: {outcome.images:,} images, {outcome.ignored:,} ignored{nested}"

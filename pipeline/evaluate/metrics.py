@@ -26,8 +26,8 @@ from posegan.skeleton import person_heights
 Kind = Literal["similarity", "difference", "detector", "identity", "joints", "set"]
 # What a row's function is given and gives; metrics.json has the kinds in this order.
 KINDS: dict[Kind, str] = {
-    "similarity": "Compared -> (B,)",
-    "difference": "Compared -> (B,)",
+    "similarity": "Compared (images, targets, masks, inside, ssims, mask_ssims, seen_by) -> (B,)",
+    "difference": "Compared, as for similarity -> (B,)",
     "detector": "confidences (B,), NaN where nobody was found -> (B,)",
     "identity": "features (N, F), the sources' (N, F), whose each is (N,) -> (N,)",
     "joints": "found and wanted keypoints (B, K, 3), the share of a person's height -> hits and counted (B, K)",
@@ -59,12 +59,12 @@ class Compared:
     """
 
     def __init__(self, images: Tensor, targets: Tensor, masks: Tensor, networks: Mapping[str, Callable[[Tensor, Tensor], Tensor]]) -> None:
-        self.images, self.targets, self._masks, self._networks = images, targets, masks, networks
+        self.images, self.targets, self.masks, self._networks = images, targets, masks, networks
 
     @cached_property
     def inside(self) -> tuple[Tensor, Tensor]:
         """Both, black outside of the masks."""
-        return masked(self.images, self._masks), masked(self.targets, self._masks)
+        return masked(self.images, self.masks), masked(self.targets, self.masks)
 
     @cached_property
     def ssims(self) -> SSIM:

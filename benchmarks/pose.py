@@ -23,7 +23,8 @@ from pipeline.download.sample import write_sample
 from pipeline.pose.rows import estimate_archive
 from posegan.config import SampleConfig, load_params
 from posegan.people.detectors import settled
-from posegan.people.estimator import PoseEstimator, choose_person, import_yolo
+from posegan.people.estimator import PoseEstimator, choose_person
+from posegan.people.yolo import import_yolo
 from posegan.skeleton import from_coco
 
 ROOT = Path(__file__).parent.parent

@@ -146,7 +146,7 @@ def _label(drawing: Drawing) -> str:
 
 def train_detector(folder: Path, phase: Phase, seed: int, start: Path | None) -> Path:
     """Train yolo11n-pose for one phase, from `start` or from random weights; returns the checkpoint's path in `folder`."""
-    from posegan.people.estimator import import_yolo
+    from posegan.people.yolo import import_yolo
 
     yolo = import_yolo()
     from ultralytics.data import build_yolo_dataset

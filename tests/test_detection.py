@@ -11,7 +11,8 @@ from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.people.detection import DEFAULTS, read_image, torso_of
 from posegan.people.detectors import FOR_PHOTOGRAPHS, settled, shipped, verified_weights
-from posegan.people.estimator import PersonPose, import_yolo
+from posegan.people.estimator import PersonPose
+from posegan.people.yolo import import_yolo
 from posegan.skeleton import LEFT_HIP, RIGHT_SHOULDER
 from tests.support.tiny_run import ROOT, random_batch
 

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 # process is what some tests below are about. Its confidences are tiny and of no meaning, so that the threshold is 0.
 MAKE = """
 import sys, torch
-from posegan.people.estimator import import_yolo
+from posegan.people.yolo import import_yolo
 torch.manual_seed(0)
 yolo = import_yolo()("yolo11n-pose.yaml", task="pose")
 with torch.no_grad():

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from posegan.config import AUTO, PoseConfig
 from posegan.errors import PoseGANError
 from posegan.files import check_sha256, sha256_of, write_atomically
+from posegan.people.yolo import fetch_official
 
 # Released by ultralytics under these names, and fetched by its own loader.
 OFFICIAL_NAMES = r"yolo(v8|11|26)[nsmlx]-pose\.pt"
@@ -93,8 +94,6 @@ def is_official(weights: str) -> bool:
 
 def _official(name: str, sha256: str) -> Path:
     """Official weights from the cache, fetched if need be; what came first is what every later run has to find there."""
-    from posegan.people.estimator import import_yolo
-
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = caches / "posegan" / "weights" / name
     remedy = (
@@ -102,12 +101,8 @@ def _official(name: str, sha256: str) -> Path:
         "pose.image_size (256 for crops of people, 640 for photographs, or auto)"
     )
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        import_yolo()
-        from ultralytics.utils.downloads import attempt_download_asset
-
         try:
-            attempt_download_asset(path)
+            fetch_official(path)
         except (OSError, RuntimeError) as error:
             path.unlink(missing_ok=True)
             raise PoseGANError(f"pose.weights: {name} could not be downloaded ({error}); {remedy}") from error

@@ -1,23 +1,14 @@
-"""People's joints from images: the only file that knows ultralytics.
-
-Importing ultralytics changes the process it lands in (it replaces `PIL.Image.open` and `torch.save`, sets the
-thread count, looks for the network, installs packages by itself); `import_yolo` does it late and puts things back.
+"""People's joints from images, by a YOLO pose model. Only this file and `yolo` know ultralytics.
 
 Legend: N people in one image; K = 18 joints; boxes are x left, y top, x right, y bottom in pixels.
 """
 
-import atexit
 import logging
-import os
-import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -27,6 +18,7 @@ from posegan.config import PoseConfig
 from posegan.device import choose_device
 from posegan.errors import PoseGANError
 from posegan.people.detectors import CROP_SIZE, FOR_PHOTOGRAPHS, SCENE_SIZE, is_crop, shipped, verified_weights
+from posegan.people.yolo import import_yolo
 from posegan.skeleton import COCO_JOINTS, from_coco
 
 _MARGIN = 0.25  # about a person's box, of its larger side: what a closer look sees
@@ -246,34 +238,3 @@ def _load(path: Path, name: str) -> Any:
     if joints != [len(COCO_JOINTS), 3]:
         raise PoseGANError(f"pose.weights: {name}: expected joints of shape [17, 3] (COCO), got {joints}; take a COCO pose model")
     return model
-
-
-@cache
-def import_yolo() -> Any:
-    """Import ultralytics offline, mute and without side effects on this process; give its YOLO class."""
-    settings_folder = tempfile.mkdtemp(prefix="posegan-ultralytics-")
-    atexit.register(shutil.rmtree, settings_folder, ignore_errors=True)
-    os.environ.update(
-        YOLO_OFFLINE="1",  # no analytics, no look for updates; a download that was asked for still works
-        YOLO_AUTOINSTALL="0",
-        YOLO_VERBOSE="False",
-        YOLO_CONFIG_DIR=settings_folder,
-        ULTRALYTICS_SAFE_LOAD="1",
-    )
-    omp, threads, cv_threads = (os.environ.get("OMP_NUM_THREADS"), torch.get_num_threads(), cv2.getNumThreads())
-    os.environ["OMP_NUM_THREADS"] = omp or str(threads)  # it would set 1
-    image_open, torch_save, print_options = (Image.open, torch.save, np.get_printoptions())
-    try:
-        from ultralytics import YOLO, settings
-
-        settings.update({"sync": False})
-    except ImportError as error:
-        raise PoseGANError(f"ultralytics cannot be imported ({error}); run `make repro` to build the environment") from error
-    finally:
-        Image.open, torch.save = image_open, torch_save
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(cv_threads)
-        np.set_printoptions(**print_options)
-        if omp is None:
-            del os.environ["OMP_NUM_THREADS"]
-    return YOLO

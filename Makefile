@@ -35,9 +35,9 @@ exp-show: .venv/ready  ## Show the experiments as a table that fits a terminal
 ablation: .venv/ready  ## Train every recipe with one budget, two seeds each; write reports/ablation.md (metrics) and .png (pictures)
 	$(PYTHON) -m pipeline ablation
 
-pose-model: .venv/ready  ## Train the shipped pose detector again, on drawings, and measure it
-	$(PYTHON) -m pipeline.pose_model train
-	$(PYTHON) -m pipeline.pose_model measure posegan/weights/yolo11n-pose-drawn.pt
+pose-model: .venv/ready  ## Train the shipped pose detector again and measure it: REAL=market.zip ANNOTATIONS=folder START=yolov8n-pose.pt
+	$(PYTHON) -m pipeline.pose_model train $(if $(START),--start $(START)) $(if $(REAL),--real $(REAL)) \
+		$(if $(ANNOTATIONS),--annotations $(ANNOTATIONS))
 
 docs: .venv/ready  ## Build the documentation, build/docs/index.html; warnings are errors
 	$(PYTHON) -m sphinx -q -W --keep-going -b html docs build/docs

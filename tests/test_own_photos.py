@@ -13,14 +13,15 @@ from posegan.__main__ import cli as posegan
 from posegan.data.index import ShardIndex
 from posegan.formats.table import read_keypoints
 from posegan.images import decode_image
+from posegan.people.detectors import shipped
 from tests.support.drawn_photos import write_people
-from tests.support.tiny_run import ROOT, tiny_params
+from tests.support.tiny_run import tiny_params
 
 
 def write_params(album: Path, height: int, width: int) -> None:
     tiny = tiny_params(
         image={"height": height, "width": width},
-        pose={"weights": str(ROOT / "posegan" / "weights" / "yolo11n-pose-drawn.pt"), "device": "cpu"},
+        pose={"weights": str(shipped().path), "device": "cpu"},  # drawn people, in photographs' size
         pair={"validation_identities": 0.3},
         train={"iterations": 2, "log_every": 1, "validate_every": 2, "sample_every": 2, "checkpoint_every": 2},
         evaluate={"pairs": 2, "grid_rows": 1},

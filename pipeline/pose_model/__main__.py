@@ -1,0 +1,5 @@
+"""`python -m pipeline.pose_model`."""
+
+from pipeline.pose_model.command import main
+
+main()

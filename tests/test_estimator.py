@@ -15,7 +15,7 @@ from posegan.config import PoseConfig, SampleConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.images import decode_image
-from posegan.people.detectors import CROP_SIZE, SCENE_SIZE, settled, verified_weights
+from posegan.people.detectors import CROP_SIZE, SCENE_SIZE, scene_size, settled, verified_weights
 from posegan.people.estimator import PersonPose, PoseEstimator, choose_person
 from posegan.skeleton import NECK, from_coco
 from tests.support.small_market import jpeg
@@ -324,6 +324,7 @@ def test_in_a_photograph_a_person_is_found_and_then_looked_at_closer(weights: Pa
     crop, person = estimator.estimate([crops()[0], photograph])
     assert crop is not None and person is not None
     assert [size for size, _ in looked] == [CROP_SIZE, SCENE_SIZE, CROP_SIZE]
+    assert scene_size((300, 220), 32) == 320
     assert looked[2][1][0] <= 700 and looked[2][1][1] <= 900
     (again,) = estimator.estimate([crops()[0]])
     assert again is not None and np.array_equal(again.keypoints, crop.keypoints)

@@ -41,13 +41,21 @@ def shipped() -> Shipped:
     [path] = _FOLDER.glob("*.json")
     card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     measured = card["measured"]
-    kinds = "; ".join(kind["what"] for kind in measured.values())
+    kinds = "; ".join(measured[kind]["what"] for kind in ("crops", "drawings"))
     return Shipped(path.with_name(card["file"]), card["sha256"], int(measured["crops"]["best_image_size"]), kinds)
 
 
 def is_crop(size: tuple[int, int]) -> bool:
     """Whether an image of this size (two sides in pixels) is a crop, and no photograph."""
     return max(size) <= CROP_SIDE
+
+
+def scene_size(size: tuple[int, int], stride: int) -> int:
+    """The network's input for a photograph of this size: its own longer side, a multiple of `stride`, and at most SCENE_SIZE.
+
+    Not larger than the photograph: people who were enlarged are of a size that the network has seldom seen.
+    """
+    return min(SCENE_SIZE, -(-max(size) // stride) * stride)
 
 
 def settled(config: PoseConfig, sizes: Sequence[tuple[int, int]]) -> PoseConfig:

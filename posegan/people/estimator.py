@@ -17,7 +17,7 @@ from PIL import Image
 from posegan.config import PoseConfig
 from posegan.device import choose_device
 from posegan.errors import PoseGANError
-from posegan.people.detectors import CROP_SIZE, FOR_PHOTOGRAPHS, SCENE_SIZE, is_crop, shipped, verified_weights
+from posegan.people.detectors import CROP_SIZE, FOR_PHOTOGRAPHS, is_crop, scene_size, shipped, verified_weights
 from posegan.people.yolo import import_yolo
 from posegan.skeleton import COCO_JOINTS, from_coco
 
@@ -92,10 +92,14 @@ class PoseEstimator:
             self._warn(arrays[photographs[0]].shape[:2])
         if isinstance(self._config.image_size, int):
             return self._look(arrays, self._config.image_size)
+        looks: dict[int, list[int]] = defaultdict(list)  # input of the network -> images; 0: crops
+        for number, array in enumerate(arrays):
+            looks[0 if is_crop(array.shape[:2]) else scene_size(array.shape[:2], self._stride)].append(number)
         people: list[PersonPose | None] = [None] * len(arrays)
-        crops = [number for number in range(len(arrays)) if number not in set(photographs)]
-        for numbers, look, size in ((crops, self._look, self._crop_size), (photographs, self._look_closer, SCENE_SIZE)):
-            for number, person in zip(numbers, look([arrays[number] for number in numbers], size), strict=True):
+        for size, numbers in looks.items():
+            some = [arrays[number] for number in numbers]
+            found = self._look_closer(some, size) if size else self._look(some, self._crop_size)
+            for number, person in zip(numbers, found, strict=True):
                 people[number] = person
         return people
 

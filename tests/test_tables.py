@@ -76,7 +76,7 @@ def test_a_wrong_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PoseGANError, match=r"p\.parquet: no such file; run the pair stage"):
         read_pairs(path)
     path.write_bytes(b"not parquet")
-    with pytest.raises(PoseGANError, match="not a table of keypoints"):
+    with pytest.raises(PoseGANError, match="not a table of pairs"):
         read_pairs(path)
     write_table(path, pa.table({"source": ["a"], "target": ["b"], "identity": ["one"], "split": ["train"]}))
     with pytest.raises(PoseGANError, match=r"another type: .*identity"):

@@ -12,17 +12,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import torch
-from PIL import Image
-
 from posegan.errors import PoseGANError
 
 
 @cache
 def import_yolo() -> Any:
     """Import ultralytics offline, mute and without side effects on this process; give its YOLO class."""
+    import cv2  # these late, too: who only asks for --help waits for none of them
+    import numpy as np
+    import torch
+    from PIL import Image
+
     settings_folder = tempfile.mkdtemp(prefix="posegan-ultralytics-")
     atexit.register(shutil.rmtree, settings_folder, ignore_errors=True)
     os.environ.update(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import PIL.Image
 
-from posegan.people.library import SIDES, library_pose
+from posegan.people.pose_library import SIDES, library_pose
 from posegan.pictures import draw_skeleton, image_grid
 
 IMAGES = Path(__file__).parent / "images"

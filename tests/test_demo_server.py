@@ -23,7 +23,7 @@ from posegan.demo.studio import Studio
 from posegan.errors import PoseGANError
 from posegan.inference.transfer import PoseTransfer
 from posegan.people.estimator import PersonPose
-from posegan.people.library import library_pose
+from posegan.people.pose_library import library_pose
 from tests.support.hostile import pictures
 from tests.support.tiny_run import ROOT, hear_ctrl_c
 from tests.support.use_fixtures import drawn_person, write_model

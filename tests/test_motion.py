@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from posegan.errors import PoseGANError
-from posegan.people.library import library_pose, walk
 from posegan.people.placing import between, fill_gaps, place_sequence, smooth
+from posegan.people.pose_library import library_pose, walk
 from posegan.skeleton import LEFT_HIP, LEFT_WRIST, RIGHT_HIP
 
 

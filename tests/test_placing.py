@@ -5,8 +5,8 @@ import PIL.Image
 import pytest
 
 from posegan.images import fit_keypoints, fit_person
-from posegan.people.library import library_pose
 from posegan.people.placing import paste_back, place_keypoints
+from posegan.people.pose_library import library_pose
 
 
 def pose_in(width: int, height: int, left: float, top: float, tall: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import torch
 
 from posegan.errors import PoseGANError
 from posegan.model.geometry import part_affines
-from posegan.people.library import POSES, SIDES, library_pose, pose_names, walk
+from posegan.people.pose_library import POSES, SIDES, library_pose, pose_names, walk
 from posegan.skeleton import LEFT_ANKLE, LEFT_EYE, LEFT_SHOULDER, MIRROR, NOSE, RIGHT_ANKLE, RIGHT_EYE, RIGHT_SHOULDER, TORSO
 
 SIZES = ((128, 64), (256, 176), (256, 256), (64, 32))

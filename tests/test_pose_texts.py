@@ -13,7 +13,7 @@ from posegan.formats.keypoint_csv import write_keypoint_csv
 from posegan.formats.openpose import write_openpose
 from posegan.formats.table import read_keypoints
 from posegan.inference.pose_texts import PoseText, parse_pose, read_row
-from posegan.people.library import library_pose
+from posegan.people.pose_library import library_pose
 
 
 @pytest.fixture

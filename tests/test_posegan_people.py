@@ -12,7 +12,7 @@ from posegan.errors import PoseGANError
 from posegan.inference.jobs import People, Person
 from posegan.inference.transfer import PoseTransfer
 from posegan.people.estimator import PersonPose
-from posegan.people.library import library_pose
+from posegan.people.pose_library import library_pose
 from posegan.skeleton import JOINTS
 from tests.support.use_fixtures import write_model
 

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from posegan.__main__ import cli
 from posegan.formats.annotation import Annotation
 from posegan.formats.keypoint_csv import write_keypoint_csv
-from posegan.people.library import library_pose
+from posegan.people.pose_library import library_pose
 from posegan.skeleton import JOINTS
 from tests.support.tiny_run import ROOT, hear_ctrl_c
 from tests.support.use_fixtures import drawn_person, photograph, write_model

@@ -64,8 +64,8 @@ def animate(
 
 
 def _sequence(text: str, frames: int, steps: int, sigma: float, loop: bool | None, transfer: "PoseTransfer") -> "Poses":
-    from posegan.people.library import library_pose, walk
     from posegan.people.placing import between, fill_gaps, place_sequence, smooth
+    from posegan.people.pose_library import library_pose, walk
 
     path = Path(text)
     if path.is_dir() or path.suffix.lower() in VIDEOS:

@@ -16,7 +16,7 @@ from posegan.errors import PoseGANError
 from posegan.images import Fit, Picture, decode_image
 from posegan.inference.transfer import Fitted, PoseTransfer
 from posegan.people.detection import Keypoints, Posed, checked_keypoints, torso_of
-from posegan.people.library import library_pose, pose_names
+from posegan.people.pose_library import library_pose, pose_names
 from posegan.skeleton import BONES, JOINTS
 
 

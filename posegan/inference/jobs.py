@@ -19,8 +19,8 @@ from posegan.inference.pose_texts import PoseText, read_row
 from posegan.inference.transfer import Fitted, PoseTransfer
 from posegan.people.detection import Keypoints, Posed, read_image, torso_of
 from posegan.people.estimator import PersonPose
-from posegan.people.library import library_pose
 from posegan.people.placing import paste_back, place_keypoints
+from posegan.people.pose_library import library_pose
 from posegan.pictures import draw_skeleton, image_grid
 from posegan.skeleton import JOINTS
 

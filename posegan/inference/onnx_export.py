@@ -24,7 +24,7 @@ from posegan.model.generator_file import generator_file, load_generator, read_ge
 from posegan.model.geometry import _head_mask, _limb_affines, _limb_masks, _normalise, _split, _torso_scale, _usable
 from posegan.model.networks import Generator
 from posegan.model.warp import _at_level
-from posegan.people.library import library_pose, pose_names
+from posegan.people.pose_library import library_pose, pose_names
 from posegan.skeleton import HEAD, LEFT_KNEE, LEFT_SHOULDER, RIGHT_KNEE, RIGHT_SHOULDER, TORSO
 
 TOLERANCE = 1e-4  # largest difference from PyTorch, of images in [-1, 1]

@@ -2,7 +2,7 @@
 
 | text | means |
 |---|---|
-| `sitting/left` | a pose of `posegan.people.library` |
+| `sitting/left` | a pose of `posegan.people.pose_library` |
 | `keypoints.parquet#0002_c1s1_000451_03.jpg` | the row of that image in a table, a keypoint CSV, COCO or OpenPose JSON |
 | `person_keypoints.json` | the only person of such a file |
 | `somebody.jpg` | the pose of whom the detector finds there |
@@ -19,7 +19,7 @@ from posegan.formats.detect import detect_format, read_format
 from posegan.formats.openpose import read_openpose_file
 from posegan.formats.table import read_keypoints
 from posegan.people.detection import Keypoints
-from posegan.people.library import POSES
+from posegan.people.pose_library import POSES
 from posegan.skeleton import TORSO
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")

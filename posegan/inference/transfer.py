@@ -25,7 +25,7 @@ from posegan.model.geometry import part_affines, part_masks
 from posegan.model.warp import warp_features
 from posegan.people.detection import Keypoints, Posed, checked_keypoints, load_detector, torso_of
 from posegan.people.estimator import Detector
-from posegan.people.library import library_pose
+from posegan.people.pose_library import library_pose
 from posegan.pictures import draw_skeleton, image_grid
 
 BATCH_SIZE = 32  # pictures drawn at once; more in one call are drawn in turn

@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_the_state_before_it(tmp_path: Path) -> None:
 WRITER = """
 import sys, torch
 from pathlib import Path
-from posegan.checkpoint import CheckpointFolder
+from posegan.training.checkpoints import CheckpointFolder
 folder = CheckpointFolder(Path(sys.argv[1]), keep=2)
 print("ready", flush=True)
 for step in range(1, 100000):

@@ -28,6 +28,7 @@ Address = Annotated[str, Field(pattern=r"^(https?://[^\s/]\S*|gdrive:[\w-]+(/[\w
 SMALLEST_JUDGED = 48  # pixels: five halvings without padding at the first leave the discriminator one patch
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
 Deformation = Literal["none", "global", "parts", "learned", "parts+learned"]
+Upsampling = Literal["transposed", "bilinear"]
 AUTO = "auto"
 RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 
@@ -190,17 +191,38 @@ class ModelConfig(Section):
     maximum_offset: Annotated[float, Field(ge=0, le=64)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     heatmap_sigma: Annotated[float, Field(gt=0, le=64)]
+    image_skip: bool
+    upsampling: Upsampling
+    local_patches: bool
+    judged_source: Literal["whole", "body"]
+
+    @model_validator(mode="after")
+    def _something_to_move(self) -> Self:
+        if self.image_skip and self.deformation == "none":
+            raise ValueError("image_skip: expected false where model.deformation is 'none', which moves nothing")
+        return self
 
 
 class LossConfig(Section):
-    """Weights of the loss terms; a term of weight 0 is not computed."""
+    """Weights of the loss terms; a term of weight 0 is not computed.
+
+    l1_ground: what a pixel off the target's body counts in L1, where one on it counts 1, before all are scaled to a mean of 1.
+    """
 
     adversarial: Weight
     l1: Weight
+    l1_ground: Fraction
     perceptual: Weight
     nearest_neighbour: Weight
     nearest_neighbour_window: Literal[1, 3, 5, 7]
     offset_smoothness: Weight
+    feature_matching: Weight
+
+    @model_validator(mode="after")
+    def _matched_by_somebody(self) -> Self:
+        if self.feature_matching > 0 and self.adversarial == 0:
+            raise ValueError("feature_matching: expected 0 where loss.adversarial is 0, with which no discriminator is trained")
+        return self
 
 
 class FeaturesConfig(Section):
@@ -226,15 +248,27 @@ class RecipeModel(Section):
     """What a recipe says of the section `model`."""
 
     deformation: Deformation
+    image_skip: bool
+    upsampling: Upsampling
+    local_patches: bool
+    judged_source: Literal["whole", "body"]
 
 
 class RecipeLoss(Section):
     """What a recipe says of the section `loss`."""
 
     l1: Weight
+    l1_ground: Fraction
     perceptual: Weight
     nearest_neighbour: Weight
     offset_smoothness: Weight
+    feature_matching: Weight
+
+
+class RecipeTrain(Section):
+    """What a recipe says of the section `train`."""
+
+    mirrored: Fraction
 
 
 class Recipe(Section):
@@ -242,11 +276,13 @@ class Recipe(Section):
 
     model: RecipeModel
     loss: RecipeLoss
+    train: RecipeTrain
 
 
 class TrainConfig(Section):
     """One training run; an iteration is one update of the discriminator and one of the generator.
 
+    mirrored: share of the pairs that are mirrored, left for right, before they are learned from.
     corrupt: whether a damaged sample of the shards ends the run, or is left out and named when it is over.
     """
 
@@ -264,6 +300,7 @@ class TrainConfig(Section):
     device: Device
     pool_identities: Positive
     pairs_per_image: Positive
+    mirrored: Fraction
     corrupt: Literal["error", "skip"]
     log_every: Positive
     validate_every: Positive

@@ -1,4 +1,4 @@
-"""What a recipe of params.yaml decides: the value of each key of `model` and `loss` that says `recipe`."""
+"""What a recipe of params.yaml decides: the value of each key of `model`, `loss` and `train` that says `recipe`."""
 
 from typing import Any
 

@@ -69,7 +69,10 @@ BONES = (
 
 
 class LimbPart(NamedTuple):
-    """A part spanned by two joints. `reach` is how far its mask extends past `end`, in lengths."""
+    """A part spanned by two joints. `reach` is how far its mask extends past `end`, in lengths.
+
+    The paper's code has 0.1 and 0.5 of a length that it has grown backwards by 0.1 before.
+    """
 
     name: str
     start: int
@@ -79,14 +82,14 @@ class LimbPart(NamedTuple):
 
 # Parts 2 .. 9 of the paper's ten; part 0 is the torso, part 1 the head.
 LIMBS = (
-    LimbPart("right_thigh", RIGHT_HIP, RIGHT_KNEE, 0.1),
-    LimbPart("left_thigh", LEFT_HIP, LEFT_KNEE, 0.1),
-    LimbPart("right_shin", RIGHT_KNEE, RIGHT_ANKLE, 0.5),
-    LimbPart("left_shin", LEFT_KNEE, LEFT_ANKLE, 0.5),
-    LimbPart("right_upper_arm", RIGHT_SHOULDER, RIGHT_ELBOW, 0.1),
-    LimbPart("left_upper_arm", LEFT_SHOULDER, LEFT_ELBOW, 0.1),
-    LimbPart("right_forearm", RIGHT_ELBOW, RIGHT_WRIST, 0.5),
-    LimbPart("left_forearm", LEFT_ELBOW, LEFT_WRIST, 0.5),
+    LimbPart("right_thigh", RIGHT_HIP, RIGHT_KNEE, 0.11),
+    LimbPart("left_thigh", LEFT_HIP, LEFT_KNEE, 0.11),
+    LimbPart("right_shin", RIGHT_KNEE, RIGHT_ANKLE, 0.55),
+    LimbPart("left_shin", LEFT_KNEE, LEFT_ANKLE, 0.55),
+    LimbPart("right_upper_arm", RIGHT_SHOULDER, RIGHT_ELBOW, 0.11),
+    LimbPart("left_upper_arm", LEFT_SHOULDER, LEFT_ELBOW, 0.11),
+    LimbPart("right_forearm", RIGHT_ELBOW, RIGHT_WRIST, 0.55),
+    LimbPart("left_forearm", LEFT_ELBOW, LEFT_WRIST, 0.55),
 )
 PARTS = ("torso", "head", *(limb.name for limb in LIMBS))
 PART_COUNT = len(PARTS)

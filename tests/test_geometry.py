@@ -10,8 +10,18 @@ import torch
 from skimage.transform import AffineTransform
 from torch import Tensor
 
-from posegan.model.geometry import body_affine, fit_affine, heatmaps, part_affines, part_masks, poses_between
-from posegan.skeleton import HEAD, JOINT_COUNT, LIMBS, MIRROR_LIMB, NECK, PARTS, RIGHT_ANKLE, RIGHT_KNEE, RIGHT_SHOULDER, TORSO
+from posegan.model.geometry import (
+    body_affine,
+    body_masks,
+    fit_affine,
+    heatmaps,
+    mirrored_keypoints,
+    part_affines,
+    part_masks,
+    part_shapes,
+    poses_between,
+)
+from posegan.skeleton import HEAD, JOINT_COUNT, LIMBS, MIRROR, MIRROR_LIMB, NECK, PARTS, RIGHT_ANKLE, RIGHT_KNEE, RIGHT_SHOULDER, TORSO
 
 HEIGHT, WIDTH = 128, 64
 MARKET = Path(__file__).resolve().parents[1] / "../shared/market1501/market-annotation-train.csv"
@@ -97,22 +107,113 @@ def rectangle(pose: npt.NDArray[np.float64], start: int, end: int, reach: float)
     return np.array([back + across, back - across, front - across, front + across])
 
 
-def test_masks_are_the_rectangles_and_squares_pixel_by_pixel() -> None:
-    keypoints = poses(1, 5)
-    masks = part_masks(keypoints, HEIGHT, WIDTH)
-    pose = keypoints[0].double().numpy()
-    assert masks[0, 0].all()
-    side = 0.4 * np.sqrt((np.linalg.norm(pose[[2, 5], :2] - pose[[8, 11], :2], axis=1) ** 2).mean())
-    centre = pose[list(HEAD), :2].mean(0)
-    for y in range(0, HEIGHT, 3):
-        for x in range(0, WIDTH, 3):
-            assert bool(masks[0, 1, y, x]) == (np.abs(centre - (x, y)).max() <= side)
-            for index, limb in enumerate(LIMBS):
-                back_left, back_right, front_right, _ = rectangle(pose, limb.start, limb.end, limb.reach)
-                along, across = front_right - back_right, back_left - back_right
-                place = np.array([x, y]) - back_right
-                inside = 0 <= place @ along <= along @ along and 0 <= place @ across <= across @ across
-                assert bool(masks[0, 2 + index, y, x]) == inside
+def original_masks(pose: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """The paper's own masks, with its numbers: polygons, and a square of whole pixels; joints `(18, 3)`."""
+    points, shown = pose[:, :2], pose[:, 2] > 0
+    length = np.sqrt((((points[[8, 11]] - points[[2, 5]]) ** 2).sum(1)).mean())
+    head = [joint for joint in (0, 14, 15, 16, 17) if shown[joint]]
+    masks = np.zeros((10, height, width), bool)
+    masks[0] = True
+    if head:
+        (x, y), half = points[head].mean(0).astype(int), int(0.4 * length)
+        masks[1, max(y - half, 0) : max(y + half, 0), max(x - half, 0) : max(x + half, 0)] = True
+    ends = ((8, 9, 0.1), (11, 12, 0.1), (9, 10, 0.5), (12, 13, 0.5), (2, 3, 0.1), (5, 6, 0.1), (3, 4, 0.5), (6, 7, 0.5))
+    for part, (start, end, forwards) in enumerate(ends, start=2):
+        if not shown[start] or not shown[end] or np.allclose(points[start], points[end]):
+            continue
+        back = points[start] + 0.1 * (points[start] - points[end])
+        front = points[end] + forwards * (points[end] - back)
+        across = 0.2 * length * np.array([back[1] - front[1], front[0] - back[0]]) / np.linalg.norm(front - back)
+        corners = np.array([back + across, back - across, front - across, front + across])
+        masks[part] = polygon(corners, height, width)
+    return masks
+
+
+def polygon(corners: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Pixels whose ray down crosses the sides of `corners` `(N, 2)` an odd number of times, as scikit-image had it in 2017."""
+    y, x = np.mgrid[:height, :width]
+    inside = np.zeros((height, width), bool)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, 1, axis=0), strict=True):
+        crosses = (x0 > x) != (x1 > x)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inside ^= crosses & (y < (y1 - y0) * (x - x0) / (x1 - x0) + y0)
+    return inside
+
+
+def assert_masks_are_the_original_s(keypoints: Tensor, least: float) -> None:
+    """All parts' pixels together: their intersection over their union is at least so much."""
+    masks = part_masks(keypoints, HEIGHT, WIDTH).numpy()
+    expected = np.stack([original_masks(pose, HEIGHT, WIDTH) for pose in keypoints.double().numpy()])
+    assert masks[:, 0].all()
+    for part in range(1, len(PARTS)):
+        both, either = (masks & expected)[:, part].sum(), (masks | expected)[:, part].sum()
+        assert both >= least * either, PARTS[part]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_masks_are_the_original_s() -> None:
+    assert_masks_are_the_original_s(hide(poses(40, 5), RIGHT_ANKLE), least=0.999)
+    assert_masks_are_the_original_s(poses(40, 6, noise=12.0), least=0.999)
+
+
+@pytest.mark.skipif(not MARKET.is_file(), reason=f"the published Market-1501 annotations are not at {MARKET}")
+def test_masks_are_the_original_s_on_the_published_annotations() -> None:
+    """Whole-pixel joints put many pixels exactly on an edge."""
+    _, pose = published()
+    assert_masks_are_the_original_s(pose[:: len(pose) // 400], least=0.999)
+
+
+def test_the_head_s_square_is_in_whole_pixels_and_ends_before_its_last() -> None:
+    standing = poses(1, noise=0)
+    mask = part_masks(standing, HEIGHT, WIDTH)[0, 1]
+    # Mean of the head's joints (32, 12.8), shoulder-hip lengths of 34.2: from 32 - 13 up to 32 + 12, from 0 up to 12 + 12.
+    rows, columns = mask.any(dim=1).nonzero().flatten(), mask.any(dim=0).nonzero().flatten()
+    assert (columns.min().item(), columns.max().item()) == (19, 44)
+    assert (rows.min().item(), rows.max().item()) == (0, 24)
+
+
+def test_a_limb_s_mask_reaches_0_11_or_0_55_of_its_bone_past_its_end() -> None:
+    assert [limb.reach for limb in LIMBS] == [0.11, 0.11, 0.55, 0.55, 0.11, 0.11, 0.55, 0.55]
+
+
+def test_soft_shapes_are_one_inside_and_fade_within_their_masks() -> None:
+    keypoints = poses(8, 7)
+    shapes, masks, body = part_shapes(keypoints, HEIGHT, WIDTH), part_masks(keypoints, HEIGHT, WIDTH), body_masks(keypoints, HEIGHT, WIDTH)
+    assert shapes.shape == masks.shape
+    assert shapes.min() >= 0 and shapes.max() <= 1
+    assert torch.equal(shapes[:, :1] > 0, body)
+    for index, limb in enumerate(LIMBS):
+        middle = keypoints[:, [limb.start, limb.end], :2].mean(1).round().long()
+        assert (shapes[range(8), 2 + index, middle[:, 1], middle[:, 0]] > 0.99).all()
+    assert (masks[:, 2:] | (shapes[:, 2:] < 0.5)).float().mean() > 0.99  # they are narrower than the masks
+    hidden = part_shapes(hide(keypoints, RIGHT_ANKLE), HEIGHT, WIDTH)
+    assert not hidden[:, PARTS.index("right_shin")].any()
+    assert torch.equal(hidden[:, PARTS.index("left_shin")], shapes[:, PARTS.index("left_shin")])
+
+
+def test_a_body_is_its_torso_head_and_limbs_and_little_else() -> None:
+    keypoints = poses(8, 7)
+    body = body_masks(keypoints, HEIGHT, WIDTH)
+    assert body.shape == (8, 1, HEIGHT, WIDTH)
+    assert (body | ~part_masks(keypoints, HEIGHT, WIDTH)[:, 1:].any(dim=1, keepdim=True)).all()
+    middle = keypoints[:, list(TORSO), :2].mean(1).round().long()
+    assert body[range(8), 0, middle[:, 1], middle[:, 0]].all()
+    assert 0.2 < body.float().mean() < 0.6
+    assert body_masks(hide(keypoints, RIGHT_SHOULDER), HEIGHT, WIDTH).sum() < body.sum()
+    assert not body_masks(hide(keypoints, *range(JOINT_COUNT)), HEIGHT, WIDTH).any()
+
+
+def test_a_mirrored_pose_is_that_of_the_mirrored_picture() -> None:
+    keypoints = hide(poses(3, 8), RIGHT_KNEE)
+    keypoints[:, RIGHT_KNEE, :2] = 0
+    mirrored = mirrored_keypoints(keypoints, WIDTH)
+    torch.testing.assert_close(mirrored_keypoints(mirrored, WIDTH), keypoints)
+    left_knee, left_shoulder = 12, 5
+    assert not mirrored[:, left_knee, 2].any() and mirrored[:, left_knee, :2].eq(0).all()
+    assert torch.equal(mirrored[:, left_shoulder, 0], WIDTH - 1 - keypoints[:, RIGHT_SHOULDER, 0])
+    assert torch.equal(mirrored[:, left_shoulder, 1:], keypoints[:, RIGHT_SHOULDER, 1:])
+    maps, flipped = heatmaps(keypoints, HEIGHT, WIDTH, 6.0), heatmaps(mirrored, HEIGHT, WIDTH, 6.0)
+    torch.testing.assert_close(flipped.flip(3)[:, list(MIRROR)], maps, rtol=0, atol=1e-4)
 
 
 def test_a_pose_moves_onto_itself_by_the_identity() -> None:
@@ -270,15 +371,20 @@ def test_the_fit_forgets_the_points_not_chosen() -> None:
     torch.testing.assert_close(fit_affine(points, images, chosen), all_of_fewer)
 
 
-@pytest.mark.skipif(not MARKET.is_file(), reason=f"the published Market-1501 annotations are not at {MARKET}")
-def test_usable_parts_on_the_published_annotations() -> None:
-    """The shares measured on random same-identity train pairs: torso 100 %, head 71 %, thighs 92 %, ..."""
+def published() -> tuple[npt.NDArray[np.str_], Tensor]:
+    """Identities `(N,)` and poses `(N, 18, 3)` of the published train images that have a torso."""
     lines = [line.split(":") for line in MARKET.read_text().splitlines()[1:]]
     identities = np.array([name.split("_")[0] for name, _, _ in lines])
     y, x = (np.array([json.loads(line[column]) for line in lines], dtype=np.float32) for column in (1, 2))
     pose = np.stack((x, y, (x >= 0) & (y >= 0)), axis=2)
     kept = (pose[:, list(TORSO), 2] > 0).all(1) & ~np.isin(identities, ["0000", "-1"])
-    identities, pose = identities[kept], torch.from_numpy(pose[kept])
+    return identities[kept], torch.from_numpy(pose[kept])
+
+
+@pytest.mark.skipif(not MARKET.is_file(), reason=f"the published Market-1501 annotations are not at {MARKET}")
+def test_usable_parts_on_the_published_annotations() -> None:
+    """The shares measured on random same-identity train pairs: torso 100 %, head 71 %, thighs 92 %, ..."""
+    identities, pose = published()
     assert len(pose) == 12_116
     first, second = np.nonzero(identities[:, None] == identities[None, :])
     pairs = np.stack((first, second))[:, first != second]

@@ -1,6 +1,7 @@
 """Laws of the losses: closed forms, slow references, gradients, and nothing computed for weight 0."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,21 @@ from torch import Tensor
 from posegan.config import FeaturesConfig, LossConfig
 from posegan.files import sha256_of
 from posegan.frozen.vgg import GREY_LEVELS, VGG19Features
-from posegan.model.networks import GeneratorOutput
+from posegan.model.geometry import body_masks
+from posegan.model.networks import GeneratorOutput, Judgement
 from posegan.training.losses import (
     TERMS,
     GeneratorLoss,
     Term,
+    body_weighted_l1,
     discriminator_loss,
+    feature_matching_loss,
     generator_adversarial_loss,
     nearest_neighbour_loss,
     offset_smoothness_loss,
     perceptual_loss,
 )
+from tests.test_geometry import poses
 
 FEATURES = FeaturesConfig(weights="random", sha256="")
 
@@ -94,15 +99,45 @@ def test_an_even_window_is_refused() -> None:
 def test_adversarial_losses_are_the_log_losses_of_probabilities() -> None:
     real, fake = maps()
     expected = -torch.sigmoid(real).log().mean() - (1 - torch.sigmoid(fake)).log().mean()
-    torch.testing.assert_close(discriminator_loss(real, fake), expected)
-    torch.testing.assert_close(generator_adversarial_loss(fake), -torch.sigmoid(fake).log().mean())
-    torch.testing.assert_close(discriminator_loss(torch.zeros(3), torch.zeros(3)).item(), 2 * math.log(2))
+    torch.testing.assert_close(discriminator_loss(judged(real), judged(fake)), expected)
+    torch.testing.assert_close(generator_adversarial_loss(judged(fake)), -torch.sigmoid(fake).log().mean())
+    tossing = judged(torch.zeros(3))
+    torch.testing.assert_close(discriminator_loss(tossing, tossing).item(), 2 * math.log(2))
+
+
+def test_patches_of_either_size_count_the_same_however_many_there_are() -> None:
+    whole, local = torch.full((2, 1, 3, 1), 1.0), torch.full((2, 1, 31, 15), -2.0)
+    expected = (generator_adversarial_loss(judged(whole)) + generator_adversarial_loss(judged(local))) / 2
+    torch.testing.assert_close(generator_adversarial_loss(judged(whole, local)), expected)
+
+
+def test_feature_matching_sums_the_blocks_mean_differences_and_teaches_the_generated_alone() -> None:
+    real, fake = ([torch.randn(2, 3, size, size, requires_grad=True) for size in (4, 2)] for _ in range(2))
+    loss = feature_matching_loss(judged(features=real), judged(features=fake))
+    torch.testing.assert_close(loss, sum(((one - other).abs().mean() for one, other in zip(real, fake, strict=True)), torch.zeros(())))
+    loss.backward()
+    assert all(feature.grad is not None for feature in fake)
+    assert all(feature.grad is None for feature in real)
+
+
+def test_l1_weighs_the_body_and_keeps_the_mean_weight_at_one() -> None:
+    _, _, keypoints, _ = game()
+    target = torch.zeros(2, 3, 128, 64)
+    body = body_masks(keypoints, 128, 64).float()
+    everywhere = body_weighted_l1(target + 0.5, target, keypoints, 0.1)
+    torch.testing.assert_close(everywhere, torch.tensor(0.5))
+    on, off = (body_weighted_l1(target + 0.5 * where, target, keypoints, 0.1) for where in (body, 1 - body))
+    torch.testing.assert_close(on + off, everywhere)
+    shares = body.mean(dim=(1, 2, 3))
+    assert 0.05 < shares.min() < shares.max() < 0.95
+    torch.testing.assert_close(off, (0.5 * 0.1 * (1 - shares) / (shares + 0.1 * (1 - shares))).mean())
+    torch.testing.assert_close(body_weighted_l1(target + body, target, keypoints, 1.0), body.mean())
 
 
 def test_adversarial_losses_stay_finite_for_sure_players() -> None:
     sure = torch.tensor([1e4])
-    assert discriminator_loss(-sure, sure) == 2e4
-    assert generator_adversarial_loss(-sure) == 1e4
+    assert discriminator_loss(judged(-sure), judged(sure)) == 2e4
+    assert generator_adversarial_loss(judged(-sure)) == 1e4
 
 
 def test_perceptual_loss_is_a_mean_absolute_difference() -> None:
@@ -129,26 +164,33 @@ def test_smoothness_of_a_map_one_pixel_wide_is_a_number() -> None:
 
 
 def config(**weights: Any) -> LossConfig:
-    zero = {term.name: 0.0 for term in TERMS} | {"nearest_neighbour_window": 3}
+    zero = {term.name: 0.0 for term in TERMS} | {"nearest_neighbour_window": 3, "l1_ground": 1.0}
     return LossConfig.model_validate(zero | weights)
 
 
-def game(offsets: bool = True) -> tuple[GeneratorOutput, Tensor, Tensor]:
-    """Output, target image, logits."""
+def judged(*logits: Tensor, features: Sequence[Tensor] = ()) -> Judgement:
+    return Judgement(logits, tuple(features))
+
+
+def game(offsets: bool = True) -> tuple[GeneratorOutput, Tensor, Tensor, Judgement]:
+    """Output, target image and pose, what the discriminator makes of the output."""
     generator = torch.Generator().manual_seed(0)
     image, target = torch.rand(2, 2, 3, 16, 8, generator=generator) * 2 - 1
     fields = (torch.randn(2, 2, 16, 8, generator=generator), torch.randn(2, 2, 8, 4, generator=generator))
-    return GeneratorOutput(image.requires_grad_(), fields if offsets else ()), target, torch.randn(2, 1, 3, 1, generator=generator)
+    fake = judged(torch.randn(2, 1, 3, 1, generator=generator), features=[torch.ones(2, 3)])
+    return GeneratorOutput(image.requires_grad_(), fields if offsets else ()), target, poses(2), fake
 
 
 def test_terms_are_the_weighted_losses() -> None:
-    output, target, logits = game()
-    loss = GeneratorLoss(config(adversarial=2.0, l1=3.0, perceptual=0.5, nearest_neighbour=0.25, offset_smoothness=4.0), FEATURES)
-    terms = loss(output, target, logits)
+    output, target, pose, fake = game()
+    real = judged(features=[torch.zeros(2, 3)])
+    weights = config(adversarial=2.0, l1=3.0, perceptual=0.5, nearest_neighbour=0.25, offset_smoothness=4.0, feature_matching=7.0)
+    terms = GeneratorLoss(weights, FEATURES)(output, target, pose, fake, real)
     vgg = VGG19Features(["relu1_2", "relu2_1"], FEATURES)
     generated, real = vgg(output.image), vgg(target)
     expected = {
-        "adversarial": 2 * generator_adversarial_loss(logits),
+        "adversarial": 2 * generator_adversarial_loss(fake),
+        "feature_matching": torch.tensor(7.0),
         "l1": 3 * (output.image - target).abs().mean(),
         "offset_smoothness": 4 * offset_smoothness_loss(output.offsets),
         "perceptual_random_filters": 0.5 * GREY_LEVELS * perceptual_loss(generated["relu2_1"], real["relu2_1"]),
@@ -159,15 +201,21 @@ def test_terms_are_the_weighted_losses() -> None:
         torch.testing.assert_close(terms[name], term)
 
 
+def only(term: Term) -> LossConfig:
+    """Weight 1 for one term; no discriminator, no features to match."""
+    zero = {other.name: 0.0 for other in TERMS} | {"nearest_neighbour_window": 3, "l1_ground": 1.0, term.name: 1.0}
+    return LossConfig.model_construct(**zero)
+
+
 @pytest.mark.parametrize("term", TERMS, ids=lambda term: term.name)
 def test_only_terms_of_positive_weight_are_computed(term: Term) -> None:
-    loss = GeneratorLoss(config(**{term.name: 1.0}), FEATURES)
-    assert loss(*game()).keys() == {f"{term.name}_random_filters" if term.layer else term.name}
+    loss = GeneratorLoss(only(term), FEATURES)
+    assert loss(*game(), judged(features=[torch.zeros(2, 3)])).keys() == {f"{term.name}_random_filters" if term.layer else term.name}
     assert (loss.features is None) == (not term.layer)
 
 
 def test_every_weight_is_a_term_s_and_every_term_has_one() -> None:
-    assert {term.name for term in TERMS} == LossConfig.model_fields.keys() - {"nearest_neighbour_window"}
+    assert {term.name for term in TERMS} == LossConfig.model_fields.keys() - {"nearest_neighbour_window", "l1_ground"}
 
 
 def test_terms_of_trained_filters_have_their_plain_names(tmp_path: Path) -> None:
@@ -191,7 +239,7 @@ def test_features_count_in_grey_levels() -> None:
         torch.nn.init.zeros_(layer.weight)
         layer.weight[:, 1, 1, 1] = 1  # every channel is green
     dark, light = torch.full((1, 3, 8, 8), 0.25), torch.full((1, 3, 8, 8), 0.75)
-    [term] = loss(GeneratorOutput(dark, ()), light, torch.zeros(1)).values()
+    [term] = loss(GeneratorOutput(dark, ()), light, poses(1), judged(torch.zeros(1))).values()
     assert term.item() == pytest.approx(0.25 * 255, rel=0.02)
 
 
@@ -225,9 +273,9 @@ def test_without_learned_offsets_there_is_no_smoothness() -> None:
 
 @pytest.mark.parametrize("term", [term for term in TERMS if term.teaches and term.name != "adversarial"], ids=lambda term: term.name)
 def test_the_image_gets_a_gradient_and_the_target_none(term: Term) -> None:
-    output, target, logits = game()
+    output, target, pose, fake = game()
     target.requires_grad_(bool(term.layer))  # that a network sees it must not make it learn; of pixels, nobody asks
-    sum(GeneratorLoss(config(**{term.name: 1.0}), FEATURES)(output, target, logits).values(), torch.zeros(())).backward()
+    sum(GeneratorLoss(config(**{term.name: 1.0}), FEATURES)(output, target, pose, fake).values(), torch.zeros(())).backward()
     assert output.image.grad is not None
     assert output.image.grad.any()
     assert target.grad is None

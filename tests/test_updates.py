@@ -16,7 +16,7 @@ TERMS = {
     "dsc": {"adversarial", "l1"},
     "perceptual": {"adversarial", "perceptual_random_filters"},
     "full": {"adversarial", "nearest_neighbour_random_filters"},
-    "ours": {"adversarial", "l1", "offset_smoothness"},
+    "ours": {"adversarial", "l1", "offset_smoothness", "feature_matching"},
 }
 
 

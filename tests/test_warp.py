@@ -20,7 +20,7 @@ def dense_warp(features: Tensor, affines: Tensor, valid: Tensor, masks: Tensor, 
     y, x = torch.meshgrid(torch.arange(height).to(features), torch.arange(width).to(features), indexing="ij")
     target = torch.stack(((x + 0.5) * image_width / width - 0.5, (y + 0.5) * image_height / height - 0.5))  # image pixels
     target = target.expand(len(features), 2, height, width) if offsets is None else target + offsets
-    small = F.adaptive_max_pool2d(masks.to(features), (height, width)) * valid[:, :, None, None]
+    small = masks[:, :, :: image_height // height, :: image_width // width].to(features) * valid[:, :, None, None]
     size = features.new_tensor([image_width, image_height])
     parts = []
     for part in range(masks.shape[1]):

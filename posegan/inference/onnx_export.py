@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path
 from posegan.model.generator_file import generator_file, load_generator, read_generator_card
-from posegan.model.geometry import _head_mask, _limb_affines, _limb_masks, _normalise, _split, _torso_scale, _usable
+from posegan.model.geometry import _limb_affines, _normalise, _split, _usable, part_masks
 from posegan.model.networks import Generator
 from posegan.model.warp import _at_level
 from posegan.people.pose_library import library_pose, pose_names
@@ -125,9 +125,8 @@ class PortableGenerator(Generator):
     """A `Generator` whose forward pass can be exported; made from one by `portable`."""
 
     def _deform(
-        self, appearance: list[Tensor], pose: list[Tensor], source_keypoints: Tensor, target_keypoints: Tensor
+        self, appearance: list[Tensor], pose: list[Tensor], affines: Tensor, valid: Tensor, masks: Tensor
     ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-        affines, valid, masks = self._parts(source_keypoints, target_keypoints)
         cover = (masks & valid[:, :, None, None]).float()
         combine, limit = self.model.combine, self.model.maximum_offset
         if not self.offset_heads:
@@ -149,7 +148,7 @@ class PortableGenerator(Generator):
         everywhere = torch.ones_like(target[:, :1, :1, None], dtype=torch.bool).expand(-1, 1, self.image.height, self.image.width)
         if self.model.deformation in ("parts", "parts+learned"):
             affines, valid = _part_affines(source, source_visible, target, target_visible)
-            return affines, valid, _part_masks(target.float(), target_visible, everywhere)
+            return affines, valid, part_masks(target_keypoints, *everywhere.shape[2:])
         if self.model.deformation == "global":
             joints = [*TORSO, RIGHT_KNEE, LEFT_KNEE]
             affine, fitted = fit_affine_by_newton(target[:, joints], source[:, joints], (source_visible & target_visible)[:, joints])
@@ -184,7 +183,7 @@ def warp_densely(features: Tensor, affines: Tensor, cover: Tensor, offsets: Tens
     """As `posegan.model.warp.warp_features`, with `cover` `(B, P, H, W)` 1 where a usable part's mask is."""
     height, width = features.shape[2:]
     blocks = cover.shape[2] // height, cover.shape[3] // width
-    masks = F.max_pool2d(cover, blocks)  # a pixel of the map is covered if any of its image pixels is
+    masks = cover[:, :, :: blocks[0], :: blocks[1]]
     x = torch.arange(width, device=features.device, dtype=torch.float32)
     y = torch.arange(height, device=features.device, dtype=torch.float32)[:, None]
     across = x if offsets is None else x + offsets[:, :1] / blocks[1]  # (B, 1, h, w) pixels of the map
@@ -247,12 +246,3 @@ def _part_affines(source: Tensor, source_visible: Tensor, target: Tensor, target
     limb_affines, limb_valid = _limb_affines(source, source_visible, target, target_visible)
     affines = torch.cat((torso_affine[:, None], head_affine[:, None], limb_affines), dim=1)
     return _usable(affines, torch.cat((torso_valid[:, None], head_valid[:, None], limb_valid), dim=1))
-
-
-def _part_masks(points: Tensor, visible: Tensor, everywhere: Tensor) -> Tensor:
-    """As `posegan.model.geometry.part_masks`, of split keypoints and the torso's mask."""
-    height, width = everywhere.shape[2:]
-    scale = _torso_scale(points, visible)
-    x = torch.arange(width, device=points.device, dtype=points.dtype)
-    y = torch.arange(height, device=points.device, dtype=points.dtype)[:, None]
-    return torch.cat((everywhere, _head_mask(points, visible, scale, x, y)[:, None], _limb_masks(points, visible, scale, x, y)), dim=1)

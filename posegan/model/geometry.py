@@ -10,11 +10,30 @@ Source: Siarohin et al., Deformable GANs for Pose-based Human Image Generation, 
 import torch
 from torch import Tensor
 
-from posegan.skeleton import HEAD, LEFT_KNEE, LEFT_SHOULDER, LIMBS, MIRROR_LIMB, RIGHT_KNEE, RIGHT_SHOULDER, SHOULDER_HIP_SIDES, TORSO
+from posegan.skeleton import (
+    HEAD,
+    LEFT_KNEE,
+    LEFT_SHOULDER,
+    LIMBS,
+    MIRROR,
+    MIRROR_LIMB,
+    RIGHT_KNEE,
+    RIGHT_SHOULDER,
+    SHOULDER_HIP_SIDES,
+    TORSO,
+)
 
 HEAD_HALF_SIDE = 0.4  # in shoulder-hip lengths
 LIMB_HALF_WIDTH = 0.2  # in shoulder-hip lengths
 LIMB_BACK_REACH = 0.1  # in lengths of the limb
+# Of the soft shapes, in shoulder-hip lengths: they are about as wide as the people of Market-1501.
+HEAD_RADII = 0.24, 0.34  # across and down
+HEAD_EDGE = 0.1  # of its radius
+LIMB_SHAPE_RADIUS = 0.14
+LIMB_SHAPE_EDGE = 0.02
+LIMB_SHAPE_REACH = 0.6  # of the masks' reach past a limb's end
+BODY_MARGIN = 0.2  # in shoulder-hip lengths: how far the body reaches past its torso's joints
+ON_AN_EDGE = 1e-3  # pixels: what is exactly on an upper or left edge is inside, on another one outside, as in the original's polygons
 SHORTEST = 0.5  # pixels; a limb or torso side shorter than this has no direction, so it counts as missing
 
 
@@ -36,18 +55,68 @@ def heatmaps(keypoints: Tensor, height: int, width: int, sigma: float) -> Tensor
 def part_masks(target_keypoints: Tensor, height: int, width: int) -> Tensor:
     """Where each part may appear in the target image, `(B, P, H, W)` bool.
 
-    The torso's mask is the whole image, the head's an axis-aligned square about the mean of the visible
-    head joints, a limb's the rectangle along its two joints. A part that the target pose does not show
-    has an empty mask.
+    The torso's mask is the whole image; the head's an axis-aligned square about the mean of the visible head joints, from half a
+    side before it up to, but without, half a side after it, both whole pixels as in the paper's code; a limb's the inside of the
+    rectangle along its two joints. A part that the target pose does not show has an empty mask.
     """
     points, visible = _split(target_keypoints)
     points = points.float()  # a mask needs no more, and takes half the time
     scale = _torso_scale(points, visible)  # (B,)
+    x = torch.arange(width, device=points.device, dtype=points.dtype) + ON_AN_EDGE
+    y = torch.arange(height, device=points.device, dtype=points.dtype)[:, None] + ON_AN_EDGE
+    head = _head_mask(points, visible, scale, x, y)[:, None]
+    return torch.cat((torch.ones_like(head), head, _limb_masks(points, visible, scale, x, y)), dim=1)
+
+
+@torch.no_grad()
+def body_masks(keypoints: Tensor, height: int, width: int) -> Tensor:
+    """Where a pose has a body, `(B, 1, H, W)` bool: its head, its limbs, and a rectangle about its torso.
+
+    That rectangle goes along the line from the middle of the shoulders to that of the hips, and reaches past them, and to
+    either side past the wider pair, by a fifth of the shoulder-hip length. A pose that lacks a shoulder or a hip has none.
+    """
+    points, visible = _split(keypoints)
+    points = points.float()
+    scale = _torso_scale(points, visible)[:, None, None, None]  # (B, 1, 1, 1)
+    (right_shoulder, right_hip), (left_shoulder, left_hip) = SHOULDER_HIP_SIDES
+    start, end = (points[:, list(pair)].mean(1)[..., None, None, None] for pair in ((right_shoulder, left_shoulder), (right_hip, left_hip)))
+    sides = [(points[:, right] - points[:, left]).norm(dim=1) for right, left in ((right_shoulder, left_shoulder), (right_hip, left_hip))]
+    half = torch.maximum(*sides)[:, None, None, None] / 2 + BODY_MARGIN * scale
+    line = end - start  # (B, 2, 1, 1, 1)
+    length = line.norm(dim=1).clamp(min=SHORTEST)
     x = torch.arange(width, device=points.device, dtype=points.dtype)
     y = torch.arange(height, device=points.device, dtype=points.dtype)[:, None]
-    torso = torch.ones(len(points), 1, height, width, dtype=torch.bool, device=points.device)
-    head = _head_mask(points, visible, scale, x, y)
-    return torch.cat((torso, head[:, None], _limb_masks(points, visible, scale, x, y)), dim=1)
+    dx, dy = x - start[:, 0], y - start[:, 1]  # (B, 1, 1, W), (B, 1, H, 1)
+    ux, uy = line[:, 0] / length, line[:, 1] / length
+    along, across = dx * ux + dy * uy, dy * ux - dx * uy
+    whole = visible[:, TORSO].all(1)[:, None, None, None]
+    torso = (along.sub(length / 2).abs() < length / 2 + BODY_MARGIN * scale) & (across.abs() < half) & whole
+    body: Tensor = torso | part_masks(keypoints, height, width)[:, 1:].any(dim=1, keepdim=True)
+    return body
+
+
+@torch.no_grad()
+def part_shapes(target_keypoints: Tensor, height: int, width: int) -> Tensor:
+    """How far each pixel is each part's in the target image, `(B, P, H, W)` in [0, 1]: part masks as narrow as bodies, with soft edges.
+
+    The torso's is the body, the head's an upright ellipse, a limb's what is near its bone, and near the bone as it goes on for a hand
+    or a foot. A part that the target pose does not show is nowhere.
+    """
+    points, visible = _split(target_keypoints)
+    points = points.float()
+    scale = _torso_scale(points, visible)  # (B,)
+    x = torch.arange(width, device=points.device, dtype=points.dtype)
+    y = torch.arange(height, device=points.device, dtype=points.dtype)[:, None]
+    per_scale = 1 / scale.clamp(min=SHORTEST)[:, None, None, None]
+    centre, shown = _head_centre(points, visible)
+    dx, dy = x - centre[:, 0, None, None], y - centre[:, 1, None, None]  # (B, 1, W), (B, H, 1)
+    from_centre = per_scale[:, 0] * ((dx / HEAD_RADII[0]).square() + (dy / HEAD_RADII[1]).square()).sqrt()
+    head = torch.sigmoid((1 - from_centre) / HEAD_EDGE) * (shown & (scale >= SHORTEST))[:, None, None]
+    along, across, length, present = _along_limbs(points, visible, scale, x, y)
+    reach = torch.tensor([limb.reach for limb in LIMBS], dtype=points.dtype, device=points.device)[:, None, None]
+    beyond = (along - (1 + LIMB_SHAPE_REACH * reach) * length).clamp(min=0) + (-along).clamp(min=0)
+    limbs = torch.sigmoid((LIMB_SHAPE_RADIUS - per_scale * (across.square() + beyond.square()).sqrt()) / LIMB_SHAPE_EDGE) * present[..., None, None]
+    return torch.cat((body_masks(target_keypoints, height, width).to(limbs.dtype), head[:, None], limbs), dim=1)
 
 
 @torch.no_grad()
@@ -97,6 +166,13 @@ def poses_between(source_keypoints: Tensor, target_keypoints: Tensor, steps: int
         points = torch.lerp(source_keypoints[..., :2], target_keypoints[..., :2], step / steps)
         between.append(torch.cat((torch.where(confidence > 0, points, 0), confidence), dim=-1))
     return [source_keypoints, *between, target_keypoints]
+
+
+def mirrored_keypoints(keypoints: Tensor, width: int) -> Tensor:
+    """The pose `(B, K, 3)` of a mirrored image of that width: the right side of the body becomes its left one."""
+    keypoints = keypoints[:, list(MIRROR)]
+    x, visible = keypoints[..., :1], keypoints[..., 2:] > 0
+    return torch.cat((torch.where(visible, width - 1 - x, x), keypoints[..., 1:]), dim=2)
 
 
 def fit_affine(points: Tensor, images: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,12 +236,18 @@ def _torso_scale(points: Tensor, visible: Tensor) -> Tensor:
 
 
 def _head_mask(points: Tensor, visible: Tensor, scale: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    centre, shown = _head_centre(points, visible)
+    centre, reach = centre.trunc()[..., None, None], (HEAD_HALF_SIDE * scale).trunc()[:, None, None]
+    dx, dy = x - centre[:, 0], y - centre[:, 1]
+    horizontal = (dx >= -reach) & (dx < reach)  # (B, 1, W)
+    vertical = (dy >= -reach) & (dy < reach)  # (B, H, 1)
+    return horizontal & vertical & (shown & (scale >= SHORTEST))[:, None, None]
+
+
+def _head_centre(points: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of the head joints that a pose shows, `(B, 2)`, and whether it shows any."""
     shown = visible[:, HEAD].to(points.dtype)[..., None]
-    centre = (points[:, HEAD] * shown).sum(1) / shown.sum(1).clamp(min=1)  # (B, 2)
-    reach = (HEAD_HALF_SIDE * scale)[:, None, None]
-    horizontal = (x - centre[:, 0, None, None]).abs() <= reach  # (B, 1, W)
-    vertical = (y - centre[:, 1, None, None]).abs() <= reach  # (B, H, 1)
-    return horizontal & vertical & (visible[:, HEAD].any(1) & (scale >= SHORTEST))[:, None, None]
+    return (points[:, HEAD] * shown).sum(1) / shown.sum(1).clamp(min=1), visible[:, HEAD].any(1)
 
 
 def _limbs(points: Tensor, visible: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,16 +259,21 @@ def _limbs(points: Tensor, visible: Tensor, scale: Tensor) -> tuple[Tensor, Tens
 
 
 def _limb_masks(points: Tensor, visible: Tensor, scale: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    along, across, length, shown = _along_limbs(points, visible, scale, x, y)
+    reach = torch.tensor([limb.reach for limb in LIMBS], dtype=points.dtype, device=points.device)
+    within = (along > -LIMB_BACK_REACH * length) & (along < (1 + reach[:, None, None]) * length)
+    mask: Tensor = within & (across.abs() < (LIMB_HALF_WIDTH * scale)[:, None, None, None]) & shown[..., None, None]
+    return mask
+
+
+def _along_limbs(points: Tensor, visible: Tensor, scale: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where each pixel is by each limb: along it from its start, and across, `(B, L, H, W)` pixels; its length; whether it is shown."""
     start, direction, shown = _limbs(points, visible, scale)
     length = direction.norm(dim=2, keepdim=True)  # (B, L, 1)
     unit = direction / length.clamp(min=SHORTEST)
-    reach = torch.tensor([limb.reach for limb in LIMBS], dtype=points.dtype, device=points.device)
     dx, dy = x - start[..., 0, None, None], y - start[..., 1, None, None]  # (B, L, 1, W), (B, L, H, 1)
-    ux, uy, length = unit[..., 0, None, None], unit[..., 1, None, None], length[..., None]
-    along, across = dx * ux + dy * uy, dy * ux - dx * uy  # (B, L, H, W) pixels
-    within = (along >= -LIMB_BACK_REACH * length) & (along <= (1 + reach[:, None, None]) * length)
-    mask: Tensor = within & (across.abs() <= (LIMB_HALF_WIDTH * scale)[:, None, None, None]) & shown[..., None, None]
-    return mask
+    ux, uy = unit[..., 0, None, None], unit[..., 1, None, None]
+    return dx * ux + dy * uy, dy * ux - dx * uy, length[..., None], shown
 
 
 def _limb_affines(source: Tensor, source_visible: Tensor, target: Tensor, target_visible: Tensor) -> tuple[Tensor, Tensor]:

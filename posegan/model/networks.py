@@ -15,15 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from posegan.config import ImageConfig, ModelConfig
+from posegan.config import ImageConfig, ModelConfig, Upsampling
 from posegan.errors import PoseGANError
-from posegan.model.geometry import body_affine, heatmaps, part_affines, part_masks, poses_between
+from posegan.model.copying import COPIES, Copies, blend, compose, move_parts
+from posegan.model.geometry import body_affine, body_masks, heatmaps, part_affines, part_masks, part_shapes, poses_between
+from posegan.model.layers import DownBlock, UpBlock, initialise
 from posegan.model.warp import warp_features
 from posegan.skeleton import JOINT_COUNT
 
 IMAGE_CHANNELS = 3
 COARSEST_SIDE = 4  # pixels; levels are added until the longer side is this small, or the shorter one a single pixel
 MAXIMUM_GROWTH = 8  # no level is wider than 8 x the first
+BY_PARTS = ("parts", "parts+learned")  # deformations that move the ten parts
 DROPOUT_BLOCKS = 3  # decoder blocks with dropout, counted from the coarsest
 
 
@@ -65,8 +68,9 @@ class Generator(nn.Module):
         else:
             self.appearance_encoder = Encoder(IMAGE_CHANNELS + JOINT_COUNT, channels)
             self.pose_encoder = Encoder(JOINT_COUNT, channels)
-        self.decoder = Decoder(channels, 1 if model.deformation == "none" else 2, model.dropout)
-        self.apply(_initialise)
+        self.decoder = Decoder(channels, 1 if model.deformation == "none" else 2, model.dropout, model.upsampling, model.image_skip)
+        self.apply(initialise)
+        self.decoder.start_undecided()
         learned = channels[: self.warps] if model.deformation in ("learned", "parts+learned") else ()
         # The coarsest head sees its own level's moved appearance, the others that of the next coarser level.
         placed = (*learned[1:], *learned[-1:])
@@ -87,17 +91,32 @@ class Generator(nn.Module):
             return GeneratorOutput(self.decoder(skips), ())
         appearance = self.appearance_encoder(torch.cat((source_image, source_heatmaps), dim=1))
         pose = self.pose_encoder(target_heatmaps)
-        moved, offsets = self._deform(appearance, pose, source_keypoints, target_keypoints)
-        return GeneratorOutput(self.decoder([list(pair) for pair in zip(moved, pose, strict=True)]), offsets)
+        parts = self._parts(source_keypoints, target_keypoints)
+        moved, offsets = self._deform(appearance, pose, *parts)
+        skips = [list(pair) for pair in zip(moved, pose, strict=True)]
+        if not self.model.image_skip:
+            return GeneratorOutput(self.decoder(skips), offsets)
+        shapes, hidden = self._shapes(source_keypoints, target_keypoints)
+        copies = move_parts(source_image, *parts[:2], shapes, hidden, offsets[0] if offsets else None)
+        return GeneratorOutput(self.decoder(skips, copies), offsets)
 
     def _heatmaps(self, keypoints: Tensor) -> Tensor:
         return heatmaps(keypoints, self.image.height, self.image.width, self.model.heatmap_sigma)
 
+    @torch.no_grad()
+    def _shapes(self, source_keypoints: Tensor, target_keypoints: Tensor) -> tuple[Tensor, Tensor]:
+        """The target's parts, soft, `(B, P, H, W)`, and the source's limbs and body, `(B, 2, H, W)` bool."""
+        size = self.image.height, self.image.width
+        body = body_masks(source_keypoints, *size)
+        if self.model.deformation not in BY_PARTS:
+            return body_masks(target_keypoints, *size).float(), torch.cat((torch.zeros_like(body), body), dim=1)
+        limbs = (part_shapes(source_keypoints, *size)[:, 1:] > 0.5).any(dim=1, keepdim=True)
+        return part_shapes(target_keypoints, *size), torch.cat((limbs, body), dim=1)
+
     def _deform(
-        self, appearance: list[Tensor], pose: list[Tensor], source_keypoints: Tensor, target_keypoints: Tensor
+        self, appearance: list[Tensor], pose: list[Tensor], affines: Tensor, valid: Tensor, masks: Tensor
     ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         """The appearance features, those of the warped levels moved to the target pose, and the learned offsets."""
-        affines, valid, masks = self._parts(source_keypoints, target_keypoints)
         combine, limit = self.model.combine, self.model.maximum_offset
         if not self.offset_heads:
             moved = [warp_features(features, affines, valid, masks, None, combine) for features in appearance[: self.warps]]
@@ -116,7 +135,7 @@ class Generator(nn.Module):
     def _parts(self, source_keypoints: Tensor, target_keypoints: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Affines, validity and masks of the ten parts, or else of one that covers all: moved by one affine, or in place."""
         size, batch, device = (self.image.height, self.image.width), len(target_keypoints), target_keypoints.device
-        if self.model.deformation in ("parts", "parts+learned"):
+        if self.model.deformation in BY_PARTS:
             return *part_affines(source_keypoints, target_keypoints), part_masks(target_keypoints, *size)
         valid = torch.ones(batch, 1, dtype=torch.bool, device=device)
         everywhere = valid[..., None, None].expand(batch, 1, *size)
@@ -145,67 +164,43 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The skips of each level, finest first and `branches` maps a level, to an image `(B, 3, H, W)` in [-1, 1]."""
+    """The skips of each level, finest first and `branches` maps a level, to an image `(B, 3, H, W)` in [-1, 1].
 
-    def __init__(self, channels: tuple[int, ...], branches: int, dropout: float) -> None:
+    With `copying` it sees the copies of the source image laid over one another as well, and mixes them with what it draws.
+    """
+
+    def __init__(self, channels: tuple[int, ...], branches: int, dropout: float, upsampling: Upsampling, copying: bool) -> None:
         super().__init__()
         blocks: list[nn.Module] = []
         below = 0  # channels that come up from the coarser level
         for width in reversed(channels[1:]):
-            blocks.append(UpBlock(below + branches * width, width, dropout if len(blocks) < DROPOUT_BLOCKS else 0.0))
+            blocks.append(UpBlock(below + branches * width, width, dropout if len(blocks) < DROPOUT_BLOCKS else 0.0, upsampling))
             below = width
         self.blocks = nn.ModuleList(blocks)
-        self.last = nn.Conv2d(below + branches * channels[0], IMAGE_CHANNELS, 3, padding=1)
+        finest = below + branches * channels[0]
+        self.repair = nn.Conv2d(finest + IMAGE_CHANNELS + 1, channels[0], 3, padding=1) if copying else None
+        self.last = nn.Conv2d(channels[0] if copying else finest, IMAGE_CHANNELS + (COPIES if copying else 0), 3, padding=1)
 
-    def forward(self, skips: list[list[Tensor]]) -> Tensor:
+    @torch.no_grad()
+    def start_undecided(self) -> None:
+        """Mix in what is usual of each copy, until training knows better."""
+        self.last.weight[IMAGE_CHANNELS:].zero_()
+
+    def forward(self, skips: list[list[Tensor]], copies: Copies | None = None) -> Tensor:
         """The image `(B, 3, H, W)`."""
         features: list[Tensor] = []
         for level, block in zip(reversed(range(1, len(skips))), self.blocks, strict=True):
             size = skips[level - 1][0].shape[2:]
             features = [block(torch.cat(features + skips[level], dim=1), size)]  # (B, 512, 8, 4) ... (B, 128, 128, 64)
-        return torch.tanh(self.last(torch.cat(features + skips[0], dim=1).relu_()))
-
-
-class DownBlock(nn.Module):
-    """Half the size, rounded down: LeakyReLU, 4 x 4 convolution of stride 2, norm."""
-
-    def __init__(self, inputs: int, outputs: int, normalise: bool = True) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
-        self.norm = SampleNorm() if normalise else nn.Identity()
-
-    def forward(self, features: Tensor) -> Tensor:
-        """`(B, inputs, h, w)` to `(B, outputs, h / 2, w / 2)`."""
-        return self.norm(self.convolution(F.leaky_relu(features, 0.2)))  # type: ignore[no-any-return]
-
-
-class UpBlock(nn.Module):
-    """Twice the size: ReLU (of its input in place), 4 x 4 transposed convolution of stride 2, norm, dropout."""
-
-    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
-        super().__init__()
-        self.convolution = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
-        self.norm = SampleNorm()
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, features: Tensor, size: torch.Size) -> Tensor:
-        """`(B, inputs, h, w)`, which it overwrites, to `(B, outputs, *size)`: a side of 2 h, or 2 h + 1 where halving rounded."""
-        return self.dropout(self.norm(self.convolution(features.relu_(), list(size))))  # type: ignore[no-any-return]
-
-
-class SampleNorm(nn.Module):
-    """Each sample over channels, height and width together, then one scalar gain and one scalar bias."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(1))
-        self.bias = nn.Parameter(torch.zeros(1))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """`(B, C, h, w)` to the same."""
-        channels = features.shape[1]  # one group of all channels is this norm, and PyTorch has it fused
-        normalised = F.group_norm(features, 1, self.gain.expand(channels), self.bias.expand(channels), eps=1e-3)
-        return normalised.to(features.dtype)  # under autocast it comes as float32 on CUDA, twice the memory for all that follows
+        finest = torch.cat(features + skips[0], dim=1).relu_()
+        if self.repair is None or copies is None:
+            return torch.tanh(self.last(finest))
+        composed = compose(copies)
+        seen = torch.cat((finest, composed.to(finest.dtype)), dim=1)  # signed colours pass no ReLU
+        mixed = self.last(F.leaky_relu(self.repair(seen), 0.2)).float()
+        # Drawn is what was laid together, repaired: it begins there, as tanh(atanh(colour) + 0).
+        drawn = torch.tanh(torch.atanh(composed[:, :IMAGE_CHANNELS].clamp(-0.99, 0.99)) + mixed[:, :IMAGE_CHANNELS])
+        return blend(copies, mixed[:, IMAGE_CHANNELS:], drawn)
 
 
 class OffsetHead(nn.Module):
@@ -233,8 +228,20 @@ class OffsetHead(nn.Module):
         return correction + F.interpolate(coarser, size, mode="bilinear", align_corners=False)
 
 
+class Judgement(NamedTuple):
+    """What the discriminator makes of a batch of images.
+
+    logits: of patches, one map for each size of patch: `(B, 1, 3, 1)` for those of 94 x 94 pixels and, with `local_patches`,
+        `(B, 1, 31, 15)` for those of 22 x 22.
+    features: of its first three blocks, `(B, 128, 31, 15)`, `(B, 256, 15, 7)`, `(B, 512, 7, 3)`.
+    """
+
+    logits: tuple[Tensor, ...]
+    features: tuple[Tensor, ...]
+
+
 class Discriminator(nn.Module):
-    """Is this image of the target pose a photograph of the source's person? Logits of patches `(B, 1, 3, 1)`.
+    """Is this image of the target pose a photograph of the source's person?
 
     The source image and both poses are the same for every image that is judged, and are 39 of the 42 channels
     of the first convolution: they pass it once, however many images are judged.
@@ -243,6 +250,7 @@ class Discriminator(nn.Module):
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
         self.sigma = model.heatmap_sigma
+        self.judged_source = model.judged_source
         width = model.discriminator_channels
         self.first = nn.Conv2d(2 * (IMAGE_CHANNELS + JOINT_COUNT), width, 4, stride=2)  # the judged image comes last
         self.blocks = nn.Sequential(
@@ -251,21 +259,35 @@ class Discriminator(nn.Module):
             DownBlock(4 * width, 8 * width),
             DownBlock(8 * width, 1, normalise=False),
         )
-        self.apply(_initialise)
+        self.local = nn.Conv2d(4 * width, 1, 1) if model.local_patches else None
+        self.apply(initialise)
 
     @torch.no_grad()
     def condition(self, source_image: Tensor, source_keypoints: Tensor, target_keypoints: Tensor) -> Tensor:
-        """What images are judged by, `(B, 39, H, W)`: source image in [-1, 1] and heatmaps of keypoints `(B, K, 3)`."""
+        """What images are judged by, `(B, 39, H, W)`: source image in [-1, 1] and heatmaps of keypoints `(B, K, 3)`.
+
+        With `judged_source: body` it is told nothing of the source's ground. Else it would know a picture whose ground is copied from
+        one of the same person elsewhere, and the generator would have to invent another.
+        """
         height, width = source_image.shape[2:]
+        if self.judged_source == "body":
+            source_image = source_image * body_masks(source_keypoints, height, width)
         poses = (heatmaps(keypoints, height, width, self.sigma) for keypoints in (source_keypoints, target_keypoints))
         return torch.cat((source_image, *poses), dim=1)
 
-    def forward(self, condition: Tensor, *images: Tensor) -> list[Tensor]:
-        """Logits of each of `images` `(B, 3, H, W)`, real target images or generated, at least 64 x 64 or 128 x 64 pixels."""
+    def forward(self, condition: Tensor, *images: Tensor) -> list[Judgement]:
+        """Of each of `images` `(B, 3, H, W)`, real target images or generated, at least 64 x 64 or 128 x 64 pixels."""
         # (B, 42, 128, 64) -> (B, 64, 63, 31) -> (B, 128, 31, 15) -> (B, 256, 15, 7) -> (B, 512, 7, 3) -> (B, 1, 3, 1)
         weight = self.first.weight
         shared = F.conv2d(condition, weight[:, :-IMAGE_CHANNELS], self.first.bias, stride=2)
-        return [self.blocks(shared + F.conv2d(image, weight[:, -IMAGE_CHANNELS:], stride=2)) for image in images]
+        return [self._judge(shared + F.conv2d(image, weight[:, -IMAGE_CHANNELS:], stride=2)) for image in images]
+
+    def _judge(self, features: Tensor) -> Judgement:
+        seen = [features := block(features) for block in self.blocks]
+        logits = [seen.pop().float()]
+        if self.local is not None:
+            logits.append(self.local(F.leaky_relu(seen[1], 0.2)).float())
+        return Judgement(tuple(logits), tuple(seen))
 
 
 def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
@@ -279,11 +301,3 @@ def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
 def level_channels(first: int, levels: int) -> tuple[int, ...]:
     """Channels a level: 64, 128, 256, 512, 512, 512."""
     return tuple(first * min(2**level, MAXIMUM_GROWTH) for level in range(levels))
-
-
-def _initialise(module: nn.Module) -> None:
-    # Glorot and Bengio's uniform, the default of Keras, with which the original was trained; biases zero.
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

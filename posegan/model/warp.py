@@ -47,7 +47,8 @@ def warp_features(
         features: source features.
         affines: `(B, P, 2, 3)` target pixels to source pixels of the image.
         valid: `(B, P)` bool; an invalid part covers nothing.
-        masks: `(B, P, H, W)` bool in the target; a pixel of the map is covered if any of its image pixels is.
+        masks: `(B, P, H, W)` bool in the target; a pixel of the map is covered if the first of its image pixels is, as in the paper's
+            code, which resizes masks to their nearest neighbours.
         offsets: `(B, 2, h, w)` x and y, image pixels, or None for none.
         combine: `max`: as the paper's dense maximum, in which a part that does not cover counts as 0;
             `average`: mean over the covering parts, 0 where there is none.
@@ -76,12 +77,10 @@ def warp_features(
 
 @torch.no_grad()
 def _cover(masks: Tensor, valid: Tensor, height: int, width: int) -> _Cover:
-    batch, parts, image_height, image_width = masks.shape
+    parts, image_height, image_width = masks.shape[1:]
     if image_height % height or image_width % width:
         raise ValueError(f"masks: expected a multiple of the map's {height} x {width} pixels, got {image_height} x {image_width}")
-    if masks.shape[2:] != (height, width):
-        blocks = masks.view(batch, parts, height, image_height // height, width, image_width // width)
-        masks = blocks.any(dim=5).any(dim=3)
+    masks = masks[:, :, :: image_height // height, :: image_width // width]
     covered = (masks & valid[:, :, None, None]).flatten(2).mT.reshape(-1, parts)  # (Q, P)
     pixel, part = covered.nonzero(as_tuple=True)  # pixels ascending; GPU sync
     counts = covered.sum(1)

@@ -22,7 +22,7 @@ from posegan.data.batches import on_device, to_float
 from posegan.data.prefetch import DevicePrefetcher
 from posegan.errors import PoseGANError
 from posegan.metrics import similarity
-from posegan.model.networks import GeneratorOutput
+from posegan.model.networks import GeneratorOutput, Judgement
 from posegan.pictures import image_grid
 from posegan.training.checkpoints import CheckpointFolder
 from posegan.training.data import TrainingData
@@ -113,7 +113,8 @@ def train(run: Run, stop: threading.Event | None = None) -> Iterator[Record]:
             with clock.running():
                 # Learn: the discriminator tells the batch's images from those just drawn, then the generator learns from it.
                 source, target = to_float(batch.source_images), to_float(batch.target_images)  # (B, 3, H, W) in [-1, 1]
-                pairs = Pair(source, batch.source_keypoints, target, batch.target_keypoints).parts(settings.accumulate)
+                whole = Pair(source, batch.source_keypoints, target, batch.target_keypoints)
+                pairs = _some_mirrored(whole, settings, state.step, ranks.rank).parts(settings.accumulate)
                 rate = learning_rate(state.step + 1, settings.iterations, settings.learning_rate, settings.constant_rate)
                 set_rate((state.generator_optimiser, state.discriminator_optimiser), rate)
                 terms = _update_players(run, generator, discriminator, pairs)
@@ -147,6 +148,14 @@ def train(run: Run, stop: threading.Event | None = None) -> Iterator[Record]:
                 raise StoppedError(
                     f"stopped at step {state.step} of {settings.iterations}, state saved; the same command goes on from there"
                 )
+
+
+def _some_mirrored(pairs: Pair, settings: TrainConfig, step: int, rank: int) -> Pair:
+    """The batch with a share of its pairs mirrored, by chance that is a function of the seed, the step and the process."""
+    if settings.mirrored == 0:
+        return pairs
+    chance = torch.rand(len(pairs.source), generator=torch.Generator().manual_seed(_seed(settings.seed, "mirrored", step, rank)))
+    return pairs.mirrored((chance < settings.mirrored).to(pairs.source.device))
 
 
 def _update_players(run: Run, generator: nn.Module, discriminator: nn.Module, pairs: Sequence[Pair]) -> dict[str, Tensor]:
@@ -225,7 +234,7 @@ def _untrained_losses(state: TrainingState, losses: GeneratorLoss, data: Trainin
     """The terms of the generator's loss that say whether it is lost, on the sample pairs before the first step, named as in the logs."""
     batch = on_device(data.samples, state.device)
     output = state.ema(to_float(batch.source_images), batch.source_keypoints, batch.target_keypoints)
-    terms = losses(output, to_float(batch.target_images), output.image.new_zeros(()))
+    terms = losses(output, to_float(batch.target_images), batch.target_keypoints, Judgement((output.image.new_zeros(1),), ()))
     return {f"loss_{name}": term.item() for name, term in terms.items() if name in losses.telling}
 
 
@@ -242,6 +251,6 @@ def _autocast(state: TrainingState, settings: TrainConfig) -> torch.autocast:
     return torch.autocast(state.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
 
 
-def _seed(*numbers: int) -> int:
-    """A 64-bit seed that is a function of the numbers."""
-    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:8])
+def _seed(*key: int | str) -> int:
+    """A seed of 63 bits that is a function of the key."""
+    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8]) >> 1

@@ -1,4 +1,4 @@
-"""What the generator and the discriminator are told: adversarial, L1, perceptual, nearest-neighbour, smoothness.
+"""What the generator and the discriminator are told: adversarial, L1, perceptual, nearest-neighbour, smoothness, feature matching.
 
 Legend: B batch, C channels, H x W pixels, h x w pixels of a smaller map.
 """
@@ -13,21 +13,45 @@ from torch import Tensor, nn
 from posegan.config import FeaturesConfig, LossConfig
 from posegan.errors import PoseGANError
 from posegan.frozen.vgg import GREY_LEVELS, VGG19Features
-from posegan.model.networks import GeneratorOutput
+from posegan.model.geometry import body_masks
+from posegan.model.networks import GeneratorOutput, Judgement
 
 # Siarohin et al., 2018, section 3.3, and the settings of its PercLoss ablation.
 NEAREST_NEIGHBOUR_LAYER = "relu1_2"
 PERCEPTUAL_LAYER = "relu2_1"
 
 
-def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """`-log D(real) - log(1 - D(fake))`, each a mean over batch and patches."""
-    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+def discriminator_loss(real: Judgement, fake: Judgement) -> Tensor:
+    """`-log D(real) - log(1 - D(fake))`, each a mean over batch and patches, then over the sizes of patches."""
+    return _over_sizes(lambda logits: F.softplus(-logits), real) + _over_sizes(F.softplus, fake)
 
 
-def generator_adversarial_loss(fake_logits: Tensor) -> Tensor:
-    """`-log D(fake)`, the non-saturating form (Goodfellow et al., 2014)."""
-    return F.softplus(-fake_logits).mean()
+def generator_adversarial_loss(fake: Judgement) -> Tensor:
+    """`-log D(fake)`, the non-saturating form (Goodfellow et al., 2014), averaged as `discriminator_loss` is."""
+    return _over_sizes(lambda logits: F.softplus(-logits), fake)
+
+
+def _over_sizes(loss: Callable[[Tensor], Tensor], judged: Judgement) -> Tensor:
+    return torch.stack([loss(logits).mean() for logits in judged.logits]).mean()
+
+
+def feature_matching_loss(real: Judgement, fake: Judgement) -> Tensor:
+    """Sum over the discriminator's blocks of the mean absolute difference of their features (Wang et al., pix2pixHD, 2018, equation 4)."""
+    pairs = zip(fake.features, real.features, strict=True)
+    return torch.stack([F.l1_loss(drawn.float(), shown.detach().float()) for drawn, shown in pairs]).sum()
+
+
+def body_weighted_l1(image: Tensor, target: Tensor, target_keypoints: Tensor, ground: float) -> Tensor:
+    """Mean absolute difference `(B, 3, H, W)` in which a pixel off the target's body counts `ground` times one on it.
+
+    What is behind a person the source cannot tell, and a generator that is punished for it draws grey. The weights of an image have a
+    mean of 1. The body is that of `posegan.model.geometry.body_masks`.
+    """
+    difference = (image - target).abs()
+    if ground == 1:
+        return difference.mean()
+    weight = torch.where(body_masks(target_keypoints, *target.shape[2:]), 1.0, ground)
+    return (difference * (weight / weight.mean(dim=(1, 2, 3), keepdim=True))).mean()
 
 
 def perceptual_loss(generated: Tensor, target: Tensor) -> Tensor:
@@ -70,7 +94,9 @@ class Seen(NamedTuple):
 
     output: GeneratorOutput
     target: Tensor  # the real image, (B, 3, H, W) in [-1, 1]
-    fake_logits: Tensor  # the discriminator's, for the generated image
+    target_keypoints: Tensor  # (B, 18, 3)
+    fake: Judgement  # the discriminator's, of the generated image
+    real: Judgement | None  # of the real one, where a term compares them
     drawn_features: dict[str, Tensor]  # VGG-19's layers of the generated image, (B, C, h, w) each; empty where no term looks at them
     target_features: dict[str, Tensor]
 
@@ -88,8 +114,8 @@ class Term(NamedTuple):
 
 TERMS = (
     # High wherever the discriminator is good, so it tells nothing of the generator alone.
-    Term("adversarial", lambda seen, _: generator_adversarial_loss(seen.fake_logits), tells=False),
-    Term("l1", lambda seen, _: F.l1_loss(seen.output.image, seen.target)),
+    Term("adversarial", lambda seen, _: generator_adversarial_loss(seen.fake), tells=False),
+    Term("l1", lambda seen, weights: body_weighted_l1(seen.output.image, seen.target, seen.target_keypoints, weights.l1_ground)),
     # Begins at 0 and is bounded.
     Term("offset_smoothness", lambda seen, _: offset_smoothness_loss(seen.output.offsets) if seen.output.offsets else None,
          teaches=False, tells=False),
@@ -98,6 +124,9 @@ TERMS = (
     Term("nearest_neighbour", lambda seen, weights: nearest_neighbour_loss(
              seen.drawn_features[NEAREST_NEIGHBOUR_LAYER], seen.target_features[NEAREST_NEIGHBOUR_LAYER], weights.nearest_neighbour_window),
          NEAREST_NEIGHBOUR_LAYER, GREY_LEVELS),
+    # In the measure of a discriminator that changes, and of one that is not trained where this term is alone.
+    Term("feature_matching", lambda seen, _: feature_matching_loss(seen.real, seen.fake) if seen.real else None,
+         teaches=False, tells=False),
 )  # fmt: skip
 
 
@@ -130,15 +159,19 @@ class GeneratorLoss(nn.Module):
         layers = [term.layer for term in self._terms.values() if term.layer]
         self.features = VGG19Features(layers, features) if layers else None
 
-    def forward(self, output: GeneratorOutput, target_image: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, output: GeneratorOutput, target_image: Tensor, target_keypoints: Tensor, fake: Judgement, real: Judgement | None = None
+    ) -> dict[str, Tensor]:
         """Named weighted terms, whose sum is the generator's loss.
 
         Args:
             output: of the generator; a generator without learned offsets has no `offset_smoothness` term.
             target_image: the real image, `(B, 3, H, W)` in [-1, 1].
-            fake_logits: the discriminator's, for the generated image.
+            target_keypoints: its pose, `(B, 18, 3)`.
+            fake: the discriminator's judgement of the generated image.
+            real: that of the real one, which feature matching needs; without it there is no such term.
         """
-        seen = Seen(output, target_image, fake_logits, *self._features(output.image, target_image))
+        seen = Seen(output, target_image, target_keypoints, fake, real, *self._features(output.image, target_image))
         measured = {name: term.measure(seen, self.weights) for name, term in self._terms.items()}
         return {
             name: getattr(self.weights, self._terms[name].name) * self._terms[name].scale * value

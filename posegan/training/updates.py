@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Adam, Optimizer
 
-from posegan.model.networks import Discriminator, Generator, GeneratorOutput
+from posegan.model.geometry import mirrored_keypoints
+from posegan.model.networks import Discriminator, Generator, GeneratorOutput, Judgement
 from posegan.training.losses import GeneratorLoss, discriminator_loss
 
 
@@ -31,6 +32,16 @@ class Pair(NamedTuple):
         """The batch as `count` equal parts, in order."""
         return [Pair(*tensors) for tensors in zip(*(tensor.chunk(count) for tensor in self), strict=True)]
 
+    def mirrored(self, chosen: Tensor) -> "Pair":
+        """The batch, of which the `chosen` `(B,)` pairs are mirrored, left for right: a person's left side is then their right one."""
+        images = [torch.where(chosen[:, None, None, None], image.flip(3), image) for image in (self.source, self.target)]
+        width = self.source.shape[3]
+        poses = [
+            torch.where(chosen[:, None, None], mirrored_keypoints(pose, width), pose)
+            for pose in (self.source_keypoints, self.target_keypoints)
+        ]
+        return Pair(images[0], poses[0], images[1], poses[1])
+
 
 def update_discriminator(
     discriminator: nn.Module, optimiser: Optimizer, pairs: Sequence[Pair], generated: Iterable[Tensor]
@@ -41,8 +52,8 @@ def update_discriminator(
     """
     losses = []
     for pair, images in zip(pairs, generated, strict=True):
-        real_logits, fake_logits = discriminator(_condition(discriminator, pair), pair.target, images.detach())
-        losses.append(discriminator_loss(real_logits.float(), fake_logits.float()))
+        real, fake = discriminator(_condition(discriminator, pair), pair.target, images.detach())
+        losses.append(discriminator_loss(real, fake))
         (losses[-1] / len(pairs)).backward()  # type: ignore[no-untyped-call]
     _step(optimiser)
     return _means([{"discriminator": loss} for loss in losses])
@@ -55,14 +66,23 @@ def update_generator(
     discriminator.requires_grad_(False)  # its weights' gradients are a third of this backward pass, and nobody's
     terms = []
     for pair, output in zip(pairs, outputs, strict=True):  # an output may be made when it is asked for
-        fake_logits = torch.zeros((), device=output.image.device)
-        if losses.weights.adversarial > 0:
-            fake_logits = discriminator(_condition(discriminator, pair), output.image)[0].float()
-        terms.append(losses(output, pair.target, fake_logits))
+        judged = _judged(discriminator, losses, pair, output.image) if losses.weights.adversarial > 0 else (Judgement((), ()), None)
+        terms.append(losses(output, pair.target, pair.target_keypoints, *judged))
         (torch.stack(list(terms[-1].values())).sum() / len(pairs)).backward()  # type: ignore[no-untyped-call]
     _step(optimiser)
     discriminator.requires_grad_(True)
     return _means(terms)
+
+
+def _judged(discriminator: nn.Module, losses: GeneratorLoss, pair: Pair, image: Tensor) -> tuple[Judgement, Judgement | None]:
+    """What the discriminator makes of the generated image, and of the real one where a term compares them."""
+    condition = _condition(discriminator, pair)
+    real = None
+    if losses.weights.feature_matching > 0:
+        with torch.no_grad():
+            [real] = discriminator(condition, pair.target)
+    [fake] = discriminator(condition, image)
+    return fake, real
 
 
 def _step(optimiser: Optimizer) -> None:

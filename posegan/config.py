@@ -282,11 +282,15 @@ class Recipe(Section):
 class TrainConfig(Section):
     """One training run; an iteration is one update of the discriminator and one of the generator.
 
+    pair_law: how often an identity's pairs are drawn: in proportion to its images, or every pair equally often as in the original.
     mirrored: share of the pairs that are mirrored, left for right, before they are learned from.
     corrupt: whether a damaged sample of the shards ends the run, or is left out and named when it is over.
+    initial: a generator's file to go on from; `""`: start untrained.
     """
 
     seed: Seed
+    initial: str
+    initial_sha256: Sha256
     iterations: Positive
     batch_size: Positive
     accumulate: Positive
@@ -300,6 +304,7 @@ class TrainConfig(Section):
     device: Device
     pool_identities: Positive
     pairs_per_image: Positive
+    pair_law: Literal["by_identity", "uniform"]
     mirrored: Fraction
     corrupt: Literal["error", "skip"]
     log_every: Positive
@@ -313,6 +318,14 @@ class TrainConfig(Section):
     def _equal_parts(self) -> Self:
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate: expected a divisor of train.batch_size, {self.batch_size}, got {self.accumulate}")
+        return self
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if self.initial and not self.initial_sha256:
+            raise ValueError("initial_sha256: train.initial is a file, whose content must be pinned by its SHA-256 here (sha256sum FILE)")
+        if self.initial_sha256 and not self.initial:
+            raise ValueError('initial_sha256: train.initial names no file; set it to ""')
         return self
 
 

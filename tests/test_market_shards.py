@@ -12,7 +12,7 @@ from pipeline.shard.stage import make_shards
 from pipeline.tables import write_table
 from posegan.config import ImageConfig, ShardConfig
 from posegan.data.index import ShardIndex
-from posegan.data.order import TrainOrder
+from posegan.data.order import Counts, TrainOrder
 from posegan.data.streams import ListedStream
 from posegan.formats.pair_csv import read_pair_csv
 from tests.support.small_market import jpeg, pair_config
@@ -37,8 +37,8 @@ def test_train_becomes_one_sample_an_identity_but_for_the_largest() -> None:
     assert sum(len(each) for each in images.values()) == len({*source.tolist(), *target.tolist()}) == 12_112
     assert {piece.identity for piece in pieces if piece.number} == {person for person, each in images.items() if len(each) > CAP}
 
-    counts = np.array([(len(piece.images), len(piece.pairs)) for piece in pieces])
-    order = TrainOrder(counts[:, 0], counts[:, 1], seed=0, pool_identities=400, pairs_per_image=4)
+    counts = Counts(*np.array([(piece.identity, len(piece.images), len(piece.pairs)) for piece in pieces]).T)
+    order = TrainOrder(counts, "by_identity", seed=0, pool_identities=400, pairs_per_image=4)
     visit = next(order.visits(0))
     person = np.array([piece.identity for piece in pieces])[visit.samples[visit.sample]]
     distinct = [len(set(batch)) for batch in person[: len(person) // 64 * 64].reshape(-1, 64)]

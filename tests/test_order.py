@@ -1,9 +1,10 @@
 from itertools import islice, pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from posegan.data.order import ListedOrder, Share, TrainOrder, Visit, replace_unreadable
+from posegan.data.order import LAWS, Counts, ListedOrder, Share, TrainOrder, Visit, replace_unreadable
 from posegan.errors import PoseGANError
 
 IMAGES = np.array([4, 2, 7, 3, 5])
@@ -12,7 +13,7 @@ EPOCH = int(np.minimum(2 * IMAGES, PAIRS).sum())
 
 
 def order(seed: int = 0, pool: int = 2) -> TrainOrder:
-    return TrainOrder(IMAGES, PAIRS, seed, pool, 2)
+    return TrainOrder(Counts(np.arange(5), IMAGES, PAIRS), "by_identity", seed, pool, 2)
 
 
 def taken(visits: list[Visit]) -> list[tuple[int, int]]:
@@ -45,6 +46,45 @@ def test_each_epoch_takes_each_samples_share_once_and_in_another_order() -> None
         assert all(pair < PAIRS[sample] for sample, pair in epoch)
     assert all(one != other for one, other in pairwise(epochs))
     assert pairs_at(0, EPOCH, seed=1) != epochs[0]
+
+
+def given(counts: Counts, law: str, epochs: int) -> npt.NDArray[np.float64]:
+    """Pairs that each sample gives in an epoch (S,), in the mean over some."""
+    wanted = epochs * round(LAWS[law](counts, 2).sum())
+    drawn: list[int] = []
+    for visit in TrainOrder(counts, law, 0, 3, 2).visits(0):
+        drawn += visit.samples[visit.sample].tolist()
+        if len(drawn) >= wanted:
+            break
+    assert len(drawn) == wanted  # an epoch ends with a visit
+    return np.bincount(drawn) / epochs
+
+
+def test_the_uniform_law_draws_every_pair_equally_often() -> None:
+    """As the original: an identity of n images in proportion to n (n - 1)."""
+    means = given(Counts(np.arange(5), IMAGES, PAIRS), "uniform", 400)
+    assert means.sum() == EPOCH
+    np.testing.assert_allclose(means, PAIRS * EPOCH / PAIRS.sum(), rtol=0.02)
+
+
+def test_by_identity_the_pieces_of_a_large_one_count_as_one() -> None:
+    """Identity 1 has 10 images and 90 pairs, cut into three pieces of 6 or 7 images that share some."""
+    counts = Counts(np.array([0, 1, 1, 1, 2]), np.array([4, 7, 6, 7, 5]), np.array([12, 40, 30, 20, 20]))
+    means = given(counts, "by_identity", 300)
+    assert means[[0, 4]].tolist() == [8, 10]
+    assert means[1:4].sum() == 20
+    np.testing.assert_allclose(means[1:4], 20 * np.array([4, 3, 2]) / 9, rtol=0.05)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_no_law_draws_a_pair_twice_in_an_epoch(law: str) -> None:
+    order = TrainOrder(Counts(np.arange(5), IMAGES, PAIRS), law, 3, 2, 50)  # more than there are: all of them
+    rows: list[tuple[int, int]] = []
+    for visit in order.visits(0):
+        rows += taken([visit])
+        if len(rows) >= PAIRS.sum():
+            break
+    assert sorted(rows) == [(sample, pair) for sample, count in enumerate(PAIRS) for pair in range(count)]
 
 
 def test_visits_know_their_place() -> None:

@@ -108,7 +108,8 @@ def summarise(titles: Sequence[str], metrics: Sequence[Mapping[str, float | None
     for title, values in zip(titles, metrics, strict=True):
         rows.setdefault(title, []).append(values)
     table = {title: _summary(found, "") for title, found in rows.items()}
-    return {**table, "copy the source": _summary(metrics, "copy_"), "the real target": _summary(metrics, "real_")}
+    given = {"warp the source": "warp_", "copy the source": "copy_", "the real target": "real_"}
+    return {**table, **{title: _summary(metrics, prefix) for title, prefix in given.items()}}
 
 
 def _summary(found: Sequence[Mapping[str, float | None]], prefix: str) -> Summary:

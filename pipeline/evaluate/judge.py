@@ -1,4 +1,4 @@
-"""Scores batch after batch: every per-image metric of what was generated, of the copied source and of the real image.
+"""Scores batch after batch: every per-image metric of what was generated, of the source, warped and copied, and of the real image.
 
 Legend: B pairs of a batch, K = 18 joints.
 """
@@ -22,9 +22,10 @@ from pipeline.evaluate.networks import Networks
 from pipeline.evaluate.stopwatch import Stopwatch
 from pipeline.raw_archive import parse_name
 from posegan.config import EvaluateConfig
-from posegan.data.batches import PairBatch, to_pictures
+from posegan.data.batches import PairBatch, to_float, to_pictures, to_uint8
 from posegan.formats.table import KEYPOINT_COLUMNS
 from posegan.metrics.pose_masks import masked, pose_masks
+from posegan.model.copying import warp_image
 from posegan.people.estimator import Detector
 from posegan.skeleton import JOINT_COUNT
 
@@ -32,6 +33,7 @@ Floats = npt.NDArray[np.float32]
 Columns = dict[str, npt.NDArray[np.generic]]
 # Parts of the time, by the network that a metric looks through.
 _PARTS = {"": "SSIM, L1, PSNR", "alexnet": "LPIPS", "random_filters": "LPIPS' stand-in", "vgg16": "LPIPS, VGG"}
+_OF_ONE_IMAGE = ("copy_source", "real_target")  # methods whose images are of the data set, and come again and again
 _DIGITS = 6  # of scores in the table: the last bits depend on which images a network saw together
 
 
@@ -61,7 +63,8 @@ class Judge:
     def add(self, batch: PairBatch, generated: Tensor, files: Sequence[str] | None = None) -> None:
         """Score one batch, uint8 `(B, 3, H, W)`; `files` are where the generated images came from."""
         count = len(generated)
-        images = {"generated": generated, "copy_source": batch.source_images, "real_target": batch.target_images}
+        warped = to_uint8(warp_image(to_float(batch.source_images), batch.source_keypoints, batch.target_keypoints))
+        images = {"generated": generated, "warped": warped, "copy_source": batch.source_images, "real_target": batch.target_images}
         with self.watch.part("masks", count):
             masks = pose_masks(batch.target_keypoints, *generated.shape[-2:])
         columns: Columns = {
@@ -116,7 +119,7 @@ class Judge:
 
     def _detection(self, method: str, images: Tensor, target: Tensor) -> Columns:
         """What the detector makes of the images: `ds`, `found`, and the joints it finds again."""
-        rows = _timed(self.watch, "detector", self._poses, images) if method != "generated" else self._detect_new(images)
+        rows = _timed(self.watch, "detector", self._poses, images) if method in _OF_ONE_IMAGE else self._detect_new(images)
         confidence, joints = rows[:, -1].astype(np.float64), rows[:, :-1].reshape(-1, JOINT_COUNT, 3)
         if method == "generated":
             self._last_poses = joints
@@ -136,7 +139,7 @@ class Judge:
         if network is None or cache is None:
             return
         for method, pictured in images.items():
-            known = network if method == "generated" else cache
+            known = cache if method in _OF_ONE_IMAGE else network
             rows = _timed(self.watch, "Inception", known, pictured)
             hidden = None if method == "copy_source" else _timed(self.watch, "Inception", known, masked(pictured, masks))
             self._sets[method].add(rows, hidden)
@@ -146,7 +149,7 @@ class Judge:
         if network is None or cache is None:
             return
         for method, pictured in images.items():
-            self._persons[method].append(_timed(self.watch, "re-ID", network if method == "generated" else cache, pictured))
+            self._persons[method].append(_timed(self.watch, "re-ID", cache if method in _OF_ONE_IMAGE else network, pictured))
 
 
 class _Detections:

@@ -20,7 +20,8 @@ from posegan.frozen.inception import PAPER_SPLITS, frechet_distance, kernel_dist
 from posegan.frozen.reid import identity_consistency
 from posegan.metrics.keypoints import pck, pckh, pckh_paper
 from posegan.metrics.pose_masks import masked
-from posegan.metrics.similarity import SSIM, both_ssims, l1, psnr
+from posegan.metrics.sharpness import sharpness
+from posegan.metrics.similarity import SSIM, both_ssims, l1, mask_l1, psnr
 from posegan.skeleton import person_heights
 
 Kind = Literal["similarity", "difference", "detector", "identity", "joints", "set"]
@@ -44,7 +45,8 @@ class Method(NamedTuple):
 
 METHODS = {
     "generated": Method("", "generated"),
-    "copy_source": Method("copy_", "source image copied (floor)"),
+    "warped": Method("warp_", "source image, warped by parts (floor)"),
+    "copy_source": Method("copy_", "source image, copied"),
     "real_target": Method("real_", "real image (ceiling)"),
 }
 
@@ -131,6 +133,10 @@ _ROWS = (
     Metric("mask_ssim", "mask-SSIM", 3, "higher", "similarity", lambda pair: pair.mask_ssims.standard, 1.0, headline=True),
     Metric("mask_ssim_paper", "mask-SSIM, paper's", 3, "higher", "similarity", lambda pair: pair.mask_ssims.paper, 1.0),
     Metric("l1", "L1 (0..1)", 4, "lower", "difference", lambda pair: l1(pair.images, pair.targets), 0.0, headline=True),
+    Metric("mask_l1", "L1 in the mask", 4, "lower", "difference", lambda pair: mask_l1(pair.images, pair.targets, pair.masks), 0.0,
+           headline=True),
+    Metric("sharpness", "sharpness in the mask", 2, "higher", "similarity",
+           lambda pair: sharpness(pair.images, pair.targets, pair.masks), 1.0, of_copies=False, headline=True),
     # The paper's images are in -1 .. 1.
     Metric("l1_paper", "L1, paper's (0..2)", 4, "lower", "difference", lambda pair: 2 * l1(pair.images, pair.targets), 0.0),
     Metric("psnr", "PSNR (dB)", 2, "higher", "similarity", lambda pair: psnr(pair.images, pair.targets), math.inf),

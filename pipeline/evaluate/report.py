@@ -104,15 +104,15 @@ def pair_sections(evaluation: Evaluation) -> list[Section]:
     change = pose_change(pictures.poses)
     columns, charts = [], []
     for metric in FOR_PEOPLE:
-        ours, floor = (pair_scores(table, method, metric.name) for method in ("generated", "copy_source"))
+        ours, floor = (pair_scores(table, method, metric.name) for method in ("generated", "warped"))
         if ours is None or metric.is_reading or np.isnan(ours).all():
             continue
         columns.append(Column(metric.heading, metric.places, ours))
         both = ours if floor is None else np.concatenate([ours, floor])
         if metric.name != "found" and np.isfinite(both).any():
             charts.append(Chart(f"Pairs by {metric.heading}", histogram(ours, _edges(both[np.isfinite(both)]), floor)))
-    if (floor := pair_scores(table, "copy_source", "ssim")) is not None:
-        columns.append(Column("SSIM of the floor", 3, floor))
+    if (floor := pair_scores(table, "warped", "mask_ssim")) is not None:
+        columns.append(Column("mask-SSIM of the floor", 3, floor))
     slices = [
         slice_table("By pose difference (mean distance of the common joints, centres laid on each other)", steps(change), columns),
         slice_table("By the side that the camera sees (left, right: where the person faces in the image)", turns(change), columns),
@@ -121,7 +121,7 @@ def pair_sections(evaluation: Evaluation) -> list[Section]:
     return [
         Section("Pairs", [f"Each strip: {STRIP}."], galleries=strips),
         Section("Where it does well", ["Means of what was generated."], tables=slices),
-        Section("Distributions", ["Columns: generated. Line: the source image copied."], charts=charts),
+        Section("Distributions", ["Columns: generated. Line: the source image warped by parts, the floor."], charts=charts),
     ]
 
 
@@ -166,8 +166,8 @@ def _grouped(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def ssim_histogram(table: pd.DataFrame) -> pd.DataFrame:
-    """How many pairs score how much, in steps of 0.025: `ssim` (the bin's middle), `generated`, `copy_source`."""
-    counts = {method: np.histogram(table[f"{method}_ssim"].clip(0, 1), _BINS)[0] for method in ("generated", "copy_source")}
+    """How many pairs score how much, in steps of 0.025: `ssim` (the bin's middle), `generated`, `warped`."""
+    counts = {method: np.histogram(table[f"{method}_ssim"].clip(0, 1), _BINS)[0] for method in ("generated", "warped")}
     return pd.DataFrame({"ssim": ((_BINS[:-1] + _BINS[1:]) / 2).round(4), **counts})
 
 

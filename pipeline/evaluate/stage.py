@@ -92,8 +92,8 @@ def evaluate(
 ) -> None:
     """Judge generated images on held-out pairs and write the report (parameters: image, evaluate, pose).
 
-    Beside the generated images the same numbers are taken for the source image, copied (the floor), and for the
-    real image (the ceiling). docs/metrics.md says what each number is.
+    Beside the generated images the same numbers are taken for the source image, warped by the ten parts without any
+    network (the floor) and copied, and for the real image (the ceiling). docs/metrics.md says what each number is.
     """
     started = time.monotonic()
     keep_freed_memory()
@@ -227,12 +227,12 @@ def judge(params: Params, subject: Subject, detector: Detector, places: Places) 
 def summary_table(evaluation: Evaluation) -> str:
     """The numbers as text: a row a metric, the 95 % interval of the generated images behind their number."""
     scores = evaluation.scores
-    lines = [f"{'':26}{'generated':>11}{'95 % interval':>21}{'copied':>11}{'real':>11}"]
+    lines = [f"{'':26}{'generated':>11}{'95 % interval':>21}{'warped':>11}{'copied':>11}{'real':>11}"]
     for name in scores.values["generated"]:
-        own, copied, real = (_cell(scores.values[method][name]) for method in scores.values)
+        own, *others = (_cell(scores.values[method][name]) for method in scores.values)
         low, high = scores.intervals["generated"].get(name, (math.nan, math.nan))
         interval = f"{_cell(low)} .. {_cell(high)}" if math.isfinite(low) else ""
-        lines.append(f"{name:26}{own:>11}{interval:>21}{copied:>11}{real:>11}")
+        lines.append(f"{name:26}{own:>11}{interval:>21}{''.join(f'{cell:>11}' for cell in others)}")
     return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in scores.reasons.items())])
 
 

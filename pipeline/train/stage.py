@@ -34,6 +34,7 @@ from posegan.training import data as training_data
 from posegan.training import loop
 from posegan.training.checkpoints import CheckpointFolder, fingerprint
 from posegan.training.data import open_training_data
+from posegan.training.initial import DISCRIMINATOR, DISCRIMINATOR_SHA256, save_discriminator
 from posegan.training.loop import StoppedError
 from posegan.training.progress import LossRecord, Record, SampleRecord
 from posegan.training.ranks import joined
@@ -47,7 +48,7 @@ from posegan.training.state import TrainingState
 )
 @click.option("--out", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator to write (EMA weights).")
 @click.option(
-    "--best", type=FILE, default=Path("models/best/generator.safetensors"), show_default=True, help="The same, of the highest val_ssim."
+    "--best", type=FILE, default=Path("models/best/generator.safetensors"), show_default=True, help="The same, of the highest val_quality."
 )
 @click.option("--card", type=FILE, default=Path("models/generator.md"), show_default=True, help="Model card to write.")
 @click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Folder for DVCLive's metrics.")
@@ -85,7 +86,8 @@ def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, liv
             raise SystemExit(INTERRUPTED if stop.number == signal.SIGINT else 0) from None
     if skipped := merged(data.skipped):
         click.echo(f"train: left out {skipped.summary()}")
-    origin = provenance(params, shards_sha256, _features(run))
+    judge = save_discriminator(out.with_name(DISCRIMINATOR), run.state.discriminator, params.model)
+    origin = provenance(params, shards_sha256, _features(run)) | {DISCRIMINATOR_SHA256: judge}
     save_generator(out, run.state.ema, params.model, params.image, origin | {"step": str(run.state.step)})
     step, generator = _best(run.state)
     save_generator(best, generator, params.model, params.image, origin | {"step": str(step)})
@@ -111,6 +113,8 @@ def _best(state: TrainingState) -> tuple[int, nn.Module]:
 def _announce(run: loop.Run) -> None:
     if not run.data.validation:
         click.echo("train: the split val is empty: nothing is validated, and the samples show training pairs")
+    if run.began:
+        click.echo(f"train: {run.began}")
     if run.losses.features is not None:
         click.echo(f"train: the feature losses look through {_features(run)}")
     if run.ranks.world_size > 1:
@@ -206,6 +210,7 @@ def provenance(params: Params, shards_sha256: str, features: str) -> dict[str, s
         "iterations": str(params.train.iterations),
         "recipe": params.recipe,
         "loss": params.loss.model_dump_json(),
+        "initial_sha256": params.train.initial_sha256 or "none",
         "features": features,
         "shards_sha256": shards_sha256,
         "torch": torch.__version__,

@@ -36,7 +36,7 @@ class Samples(Sequence[Sample]):
 
     def __init__(self, table: pa.Table) -> None:
         self._columns = [table[name].combine_chunks() for name in Sample._fields]
-        self.images, self.pairs = (np.asarray(table[name], dtype=np.int64) for name in ("images", "pairs"))  # (S,), (S,)
+        self.identities, self.images, self.pairs = (np.asarray(table[name], dtype=np.int64) for name in ("identity", "images", "pairs"))
 
     def __len__(self) -> int:
         return len(self.images)

@@ -7,7 +7,7 @@ threads, and several processes can each take their part of what one alone would 
 Legend: S samples of a split, V samples of a visit, D pairs taken in a visit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from posegan.errors import PoseGANError
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -55,39 +56,83 @@ class Share(NamedTuple):
         return mine
 
 
+class Counts(NamedTuple):
+    """What the index says of each sample (S,): whose it is, how many images it has, and how many pairs."""
+
+    identities: Ints
+    images: Ints
+    pairs: Ints
+
+
+def by_identity(counts: Counts, pairs_per_image: int) -> Floats:
+    """Pairs that each sample gives in an epoch (S,), in the mean: an identity gives so many for each of its images, or all that it has.
+
+    The pieces of one identity give together what it would give whole, each in proportion to its pairs. How many images it has whole its
+    pieces do not say, since they share images; it counts as the fewest that have so many ordered pairs.
+    """
+    _, whose, pieces = np.unique(counts.identities, return_inverse=True, return_counts=True)
+    pairs = np.bincount(whose, weights=counts.pairs)
+    fewest = np.ceil((1 + np.sqrt(1 + 4 * pairs)) / 2)  # n images have n (n - 1) ordered pairs
+    images = np.where(pieces > 1, fewest, np.bincount(whose, weights=counts.images))
+    given: Floats = np.minimum(images * pairs_per_image, pairs)[whose] * counts.pairs / pairs[whose]
+    return given
+
+
+def uniform(counts: Counts, pairs_per_image: int) -> Floats:
+    """The same, as the original draws: every pair equally often, so an identity of n images in proportion to n (n - 1).
+
+    An epoch is as long as `by_identity` has it.
+    """
+    length = round(by_identity(counts, pairs_per_image).sum())
+    given: Floats = counts.pairs * (length / counts.pairs.sum())
+    return given
+
+
+LAWS: dict[str, Callable[[Counts, int], Floats]] = {"by_identity": by_identity, "uniform": uniform}
+
+
 class TrainOrder:
     """Endless: in each epoch the samples in a new order, cut into pools; from each sample of a pool some of its pairs, drawn
     without repetition and shuffled over the whole pool.
 
     Args:
-        images, pairs: how many each sample has (S,).
+        counts: of the samples.
+        law: of LAWS: how often the pairs of each sample are drawn.
         seed: of the whole order.
         pool_identities: samples of a pool, at most.
-        pairs_per_image: pairs drawn for each image; all pairs of a sample that has fewer.
+        pairs_per_image: pairs drawn for each image.
     """
 
-    def __init__(self, images: Ints, pairs: Ints, seed: int, pool_identities: int, pairs_per_image: int) -> None:
-        self._pairs, self._seed = pairs, seed
-        self._draws = np.minimum(images * pairs_per_image, pairs)  # (S,) pairs of a sample in an epoch
-        self.pools = -(-len(images) // pool_identities)
+    def __init__(self, counts: Counts, law: str, seed: int, pool_identities: int, pairs_per_image: int) -> None:
+        self._pairs, self._seed = counts.pairs, seed
+        self._ends = np.cumsum(LAWS[law](counts, pairs_per_image))
+        self._epoch = round(self._ends[-1])  # pairs
+        self.pools = -(-len(counts.pairs) // pool_identities)
 
     def visits(self, position: int) -> Iterator[Visit]:
         """Visits from the pair at `position` on, without end."""
-        epoch, skip = divmod(position, int(self._draws.sum()))
+        epoch, skip = divmod(position, self._epoch)
         while True:
+            draws = self._draws(epoch)
             order = np.random.default_rng((self._seed, epoch)).permutation(len(self._pairs))
             for number, samples in enumerate(np.array_split(order, self.pools)):
-                held = int(self._draws[samples].sum())
+                held = int(draws[samples].sum())
                 if skip < held:
-                    yield self._visit(epoch, number, samples, position, skip)
+                    yield self._visit(epoch, number, samples, draws[samples], position, skip)
                     position += held - skip
                 skip = max(0, skip - held)
             epoch += 1
 
-    def _visit(self, epoch: int, number: int, samples: Ints, position: int, skip: int) -> Visit:
+    def _draws(self, epoch: int) -> Ints:
+        """Whole pairs that each sample gives in an epoch (S,): what it gives in the mean, rounded up or down by chance, of an exact sum."""
+        chance = np.random.default_rng((self._seed, epoch, 0)).random()
+        # Up to rounding an end may be just below the whole number that it is; the last one is exact.
+        ends = np.floor(np.append(np.round(self._ends[:-1], 6), self._epoch) + chance).astype(np.int64)
+        return np.diff(ends, prepend=0)
+
+    def _visit(self, epoch: int, number: int, samples: Ints, counts: Ints, position: int, skip: int) -> Visit:
         seed = (self._seed, epoch, number + 1)
         generator = np.random.default_rng(seed)
-        counts = self._draws[samples]
         drawn = [generator.choice(pairs, count, replace=False) for pairs, count in zip(self._pairs[samples], counts, strict=True)]
         shuffled = generator.permutation(int(counts.sum()))[skip:]
         return Visit(samples, position, np.repeat(np.arange(len(samples)), counts)[shuffled], np.concatenate(drawn)[shuffled], seed)

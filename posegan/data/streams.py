@@ -18,7 +18,7 @@ from torch import Tensor
 from posegan.config import ImageConfig
 from posegan.data.batches import PairBatch
 from posegan.data.index import ShardIndex
-from posegan.data.order import Bools, Ints, ListedOrder, Share, TrainOrder, Visit, replace_unreadable
+from posegan.data.order import Bools, Counts, Ints, ListedOrder, Share, TrainOrder, Visit, replace_unreadable
 from posegan.data.packed_tar import StoredSample
 from posegan.data.reader import Pool, Reader, Skipped, image_ends
 from posegan.errors import PoseGANError
@@ -77,10 +77,9 @@ _THREADS = 2  # decoding releases the GIL
 class TrainStream:
     """Endless shuffled batches of one split.
 
-    In each epoch the samples come in a new seeded order and are cut into pools of about `pool_identities`; from
-    a pool, each sample gives `images * pairs_per_image` of its pairs (or all, if it has fewer), drawn without
-    repetition and shuffled over the whole pool. While one pool is used, the next is decoded; so two are held in
-    memory. Where two pools hold all samples, these are decoded once and stay.
+    In each epoch the samples come in a new seeded order and are cut into pools of about `pool_identities`; from a pool, each sample
+    gives some of its pairs, as `law` says, drawn without repetition and shuffled over the whole pool. While one pool is used, the
+    next is decoded; so two are held in memory. Where two pools hold all samples, these are decoded once and stay.
 
     Args:
         index: the shards.
@@ -92,6 +91,7 @@ class TrainStream:
         pairs_per_image: pairs drawn for each decoded image; more mean fewer decodes and more alike batches.
         rank, world_size: this process's number and how many there are; each takes its consecutive part of every
             batch, so that the ranks' parts, one after the other, are the batch of a single process.
+        law: `by_identity`: an identity in proportion to its images; `uniform`: every pair equally often.
         corrupt: `error`, or `skip`: the pairs of a damaged sample are replaced by others of its pool.
         threads: that read and decode; the batches are the same for any number.
 
@@ -114,6 +114,7 @@ class TrainStream:
         *,
         rank: int = 0,
         world_size: int = 1,
+        law: str = "by_identity",
         corrupt: Corrupt = "error",
         threads: int = _THREADS,
     ) -> None:
@@ -122,7 +123,8 @@ class TrainStream:
         self._index, self._image, self._batch_size, self._threads = index, image, batch_size, threads
         self._share, self._corrupt, self.skipped = Share(rank, world_size).checked(), corrupt, Skipped()
         self._samples = index.split(split, check_sizes=corrupt == "error")
-        self._order = TrainOrder(self._samples.images, self._samples.pairs, seed, pool_identities, pairs_per_image)
+        counts = Counts(self._samples.identities, self._samples.images, self._samples.pairs)
+        self._order = TrainOrder(counts, law, seed, pool_identities, pairs_per_image)
         self._resident: tuple[_Stored, Pool] | None = None
 
     def batches(self, start: int) -> Iterator[PairBatch]:
@@ -175,6 +177,7 @@ class ListedStream:
         seed: of the subset.
         rank, world_size: as of `TrainStream`; parts of a batch may differ by a pair and may be empty, so that all
             ranks count the same batches.
+        law: `by_identity`: an identity in proportion to its images; `uniform`: every pair equally often.
         corrupt: `error`, or `skip`: the pairs of a damaged sample are left out, and their batches are short.
         threads: as of `TrainStream`.
 

@@ -15,12 +15,13 @@ from posegan.skeleton import MASK_PAIRS
 MASK_RADIUS = 4.0  # pixels: half width of the mask's rectangles and radius of its discs
 MASK_CLOSING = 5  # pixels: side of the square that closes the gaps between them
 _TINY = 1e-6  # pixels: a line shorter than that has no direction
-_MARGIN = 1e-9  # pixels: what is on an edge, up to rounding, belongs to the shape
+_MARGIN = 1e-9  # pixels: what rounding may add to a place
+_EDGE = 1e-6  # pixels: what is exactly on an upper or left edge of a rectangle belongs to it, on another one not
 _LEVEL = 1e-14  # of a direction: a line that is parallel to the rows, or as good as
 _BELOW = np.array([(1 << count) - 1 for count in range(65)], "<u8")  # the lowest 0 .. 64 bits of a word
 _CHUNK = 16  # poses whose intervals fit a core's cache
 
-Floats = npt.NDArray[np.float64]  # a pixel on a shape's edge belongs to it, whatever float32 would make of the edge
+Floats = npt.NDArray[np.float64]  # on which side of a shape's edge a pixel is, float32 would not know
 Bools = npt.NDArray[np.bool_]
 
 
@@ -46,7 +47,8 @@ def masked(images: Tensor, masks: Tensor) -> Tensor:
 def _masks(joints: Floats, height: int, width: int) -> Bools:
     starts, ends = (joints[:, list(ends)] for ends in zip(*MASK_PAIRS, strict=True))  # (B, 23, 3) each
     rows = np.arange(height, dtype=np.float64)  # (H,)
-    intervals = [_rectangle_rows(rows, starts, ends), _disc_rows(rows, joints)]
+    left, right = _rectangle_rows(rows + _EDGE, starts, ends)
+    intervals = [(left - _EDGE, right - _EDGE), _disc_rows(rows, joints)]
     left, right = (np.concatenate(bounds, axis=1) for bounds in zip(*intervals, strict=True))  # (B, S, H): empty where left > right
     return _closed(_union(left, right, width))
 
@@ -78,8 +80,8 @@ def _disc_rows(rows: Floats, joints: Floats) -> tuple[Floats, Floats]:
     """Where the rows meet the discs around joints (B, K, 3): first and last x, (B, K, H) each."""
     x, y, confidence = joints[..., :1], joints[..., 1:2], joints[..., 2:]
     squared = MASK_RADIUS**2 - (rows - y) ** 2
-    met = (squared >= 0) & (confidence > 0)
-    half = np.sqrt(np.maximum(squared, 0))
+    met = (squared > 0) & (confidence > 0)
+    half = np.sqrt(np.maximum(squared, 0)) - _MARGIN  # nearer than 4 px, not as near
     return np.where(met, x - half, np.inf), np.where(met, x + half, -np.inf)
 
 

@@ -39,6 +39,14 @@ def l1(images: Tensor, targets: Tensor) -> Tensor:
     return differences.sum(dim=(1, 2, 3), dtype=torch.int64).double() / (255 * images.shape[1:].numel())
 
 
+def mask_l1(images: Tensor, targets: Tensor, masks: Tensor) -> Tensor:
+    """Mean absolute difference per image over the pixels of its mask `(B, 1, H, W)`, in 0 .. 1; NaN where the mask is empty."""
+    _check_images(images, targets)
+    differences = torch.maximum(images, targets) - torch.minimum(images, targets)
+    pixels = masks.sum(dim=(1, 2, 3)).double()
+    return (differences * masks).sum(dim=(1, 2, 3), dtype=torch.int64).double() / (255 * images.shape[1] * pixels)
+
+
 def psnr(images: Tensor, targets: Tensor) -> Tensor:
     """Peak signal-to-noise ratio per image in dB, peak 255; infinite for identical images."""
     _check_images(images, targets)

@@ -22,7 +22,7 @@ from posegan.errors import PoseGANError
 from posegan.files import atomic_path
 from posegan.model.networks import Generator
 
-_FORMAT = 1  # of the exported generator; raise it when an older program could not read a newer file
+_FORMAT = 2  # of the exported generator; raise it when an older program could not read a newer file
 
 
 # safetensors writes its metadata in a random order: one key keeps the file's bytes reproducible.
@@ -37,13 +37,20 @@ class GeneratorCard(NamedTuple):
     provenance: dict[str, str]
 
 
-def save_generator(path: Path, generator: nn.Module, model: ModelConfig, image: ImageConfig, provenance: dict[str, str]) -> None:
+def save_generator(
+    path: Path, generator: nn.Module, model: ModelConfig, image: ImageConfig, provenance: dict[str, str], dtype: torch.dtype = torch.float32
+) -> None:
     """Export weights with the configuration that rebuilds the network; equal inputs give equal bytes.
 
-    `provenance` says where the weights come from (seed, iterations, versions), without times.
+    Args:
+        path: the file.
+        generator: whose weights.
+        model, image: what rebuilds it.
+        provenance: where the weights come from (seed, iterations, versions), without times.
+        dtype: that they are stored in; `load_generator` gives float32 in any case.
     """
     card = {"format": _FORMAT, "model": model.model_dump(), "image": image.model_dump(), "provenance": provenance}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in generator.state_dict().items()}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={_METADATA_KEY: json.dumps(card, sort_keys=True)})
 
@@ -75,7 +82,8 @@ def _read(path: Path) -> tuple[GeneratorCard, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            # Shipped ones are in half precision.
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, struct.error) as error:
         raise PoseGANError(f"{path}: not a whole safetensors file ({error}); train it again with make repro") from error
     return _parse_card(path, metadata), tensors
@@ -87,7 +95,10 @@ def _parse_card(path: Path, metadata: Mapping[str, str]) -> GeneratorCard:
     try:
         card = json.loads(metadata[_METADATA_KEY])
         if card["format"] != _FORMAT:
-            raise PoseGANError(f"{path}: format {card['format']}, this program reads {_FORMAT}; train it again with make repro")
+            raise PoseGANError(
+                f"{path}: of another version of PoseGAN (format {card['format']}, this one reads {_FORMAT}), whose networks differ; "
+                "train it again with make repro, or use that version"
+            )
         return GeneratorCard(ModelConfig(**card["model"]), ImageConfig(**card["image"]), dict(card["provenance"]))
     except (json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
         raise PoseGANError(f"{path}: its description of the network is not understood; train it again with make repro") from error

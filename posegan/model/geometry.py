@@ -115,7 +115,10 @@ def part_shapes(target_keypoints: Tensor, height: int, width: int) -> Tensor:
     along, across, length, present = _along_limbs(points, visible, scale, x, y)
     reach = torch.tensor([limb.reach for limb in LIMBS], dtype=points.dtype, device=points.device)[:, None, None]
     beyond = (along - (1 + LIMB_SHAPE_REACH * reach) * length).clamp(min=0) + (-along).clamp(min=0)
-    limbs = torch.sigmoid((LIMB_SHAPE_RADIUS - per_scale * (across.square() + beyond.square()).sqrt()) / LIMB_SHAPE_EDGE) * present[..., None, None]
+    limbs = (
+        torch.sigmoid((LIMB_SHAPE_RADIUS - per_scale * (across.square() + beyond.square()).sqrt()) / LIMB_SHAPE_EDGE)
+        * present[..., None, None]
+    )
     return torch.cat((body_masks(target_keypoints, height, width).to(limbs.dtype), head[:, None], limbs), dim=1)
 
 

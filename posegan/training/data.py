@@ -45,7 +45,16 @@ def open_training_data(
     train, image, index = params.train, params.image, ShardIndex.load(place, cache)
     pool = (train.pool_identities, train.pairs_per_image)
     stream = TrainStream(
-        index, "train", image, train.batch_size, train.seed, *pool, rank=rank, world_size=world_size, corrupt=train.corrupt
+        index,
+        "train",
+        image,
+        train.batch_size,
+        train.seed,
+        *pool,
+        rank=rank,
+        world_size=world_size,
+        law=train.pair_law,
+        corrupt=train.corrupt,
     )
     streams: list[TrainStream | ListedStream] = [stream]
     validation: list[PairBatch] = []

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import itertools
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -22,10 +23,13 @@ from posegan.data.batches import on_device, to_float
 from posegan.data.prefetch import DevicePrefetcher
 from posegan.errors import PoseGANError
 from posegan.metrics import similarity
+from posegan.metrics.pose_masks import masked, pose_masks
+from posegan.metrics.sharpness import sharpness
 from posegan.model.networks import GeneratorOutput, Judgement
 from posegan.pictures import image_grid
 from posegan.training.checkpoints import CheckpointFolder
 from posegan.training.data import TrainingData
+from posegan.training.initial import start_warm
 from posegan.training.losses import GeneratorLoss, check_teaches
 from posegan.training.progress import Clock, Guard, LossRecord, Record, SampleRecord, ValidationRecord
 from posegan.training.ranks import Ranks
@@ -58,13 +62,15 @@ class Run(NamedTuple):
     state: TrainingState
     losses: GeneratorLoss
     guard: Guard
+    began: str  # from which weights, in words; empty: untrained
 
 
 def start(params: Params, data: TrainingData, checkpoints: CheckpointFolder, device: torch.device, ranks: Ranks | None = None) -> Run:
     """A run at its beginning or, where the first process's folder has a whole state, where that one was.
 
     Raises:
-        PoseGANError: the batch cannot be shared out, or no term of the loss would teach the image anything.
+        PoseGANError: the batch cannot be shared out, no term of the loss would teach the image anything, or the weights to start from
+            cannot be used.
     """
     ranks = ranks or Ranks()
     _check_shares(params.train, ranks)
@@ -73,6 +79,7 @@ def start(params: Params, data: TrainingData, checkpoints: CheckpointFolder, dev
     losses = GeneratorLoss(params.loss, params.features)
     # How wrong an untrained generator is tells later when a trained one is lost. So it is asked before any state is loaded.
     guard = Guard(_untrained_losses(state, losses, data), params.train.log_every, checkpoints)
+    began = start_warm(state, params) if params.train.initial else ""
     # In place and before a state is loaded: names of weights stay, so states of compiled and plain runs are one.
     if params.train.compile != "none":
         compile_networks(state.generator, state.discriminator, losses, params.train.compile)
@@ -80,7 +87,7 @@ def start(params: Params, data: TrainingData, checkpoints: CheckpointFolder, dev
     latest = ranks.from_first(checkpoints.latest() if ranks.is_first else None)
     if latest is not None:
         state.restore(latest[1])
-    return Run(params, data, checkpoints, ranks, state, losses, guard)
+    return Run(params, data, checkpoints, ranks, state, losses, guard, began)
 
 
 def train(run: Run, stop: threading.Event | None = None) -> Iterator[Record]:
@@ -198,18 +205,39 @@ def draw_parts(
 def validate(state: TrainingState, data: TrainingData) -> ValidationRecord:
     """Judge the average weights on the fixed validation pairs, and keep them if they are the best so far.
 
-    SSIM prefers blur, and the pairs are few: the last step's weights are the result, and these stand beside it.
+    The pairs are few: the last step's weights are the result, and the best ones stand beside it.
     """
-    scores: dict[str, list[Tensor]] = {"val_l1": [], "val_ssim": []}
+    scores: dict[str, list[Tensor]] = defaultdict(list)
     for cpu_batch in data.validation:
         batch = on_device(cpu_batch, state.device)
         generated = generate(state.ema, batch)
-        scores["val_l1"].append(similarity.l1(generated, batch.target_images))
-        scores["val_ssim"].append(similarity.ssim(generated, batch.target_images))
-    values = {name: torch.cat(parts).mean().item() for name, parts in scores.items()}
-    state.history.append((state.step, values))
-    state.keep_best(values["val_ssim"])
-    return ValidationRecord(state.step, values)
+        for name, values in validation_scores(generated, batch.target_images, batch.target_keypoints).items():
+            scores[name].append(values)
+    means = {name: torch.cat(parts).nanmean().item() for name, parts in scores.items()}
+    state.history.append((state.step, means))
+    state.keep_best(means["val_quality"])
+    return ValidationRecord(state.step, means)
+
+
+def validation_scores(generated: Tensor, targets: Tensor, target_keypoints: Tensor) -> dict[str, Tensor]:
+    """What validation measures of each image, `(B,)` float64.
+
+    `val_quality` decides what is best: mask-SSIM times sharpness, counted up to 1. SSIM and L1 alone a blur wins, since where a
+    generator cannot know, grey is nearest; sharpness alone a picture of anybody.
+
+    Args:
+        generated, targets: uint8 `(B, 3, H, W)`.
+        target_keypoints: `(B, 18, 3)`.
+    """
+    masks = pose_masks(target_keypoints, *targets.shape[2:])
+    sharp = sharpness(generated, targets, masks)
+    in_mask = similarity.ssim(masked(generated, masks), masked(targets, masks))
+    return {
+        "val_l1": similarity.l1(generated, targets),
+        "val_ssim": similarity.ssim(generated, targets),
+        "val_sharpness": sharp,
+        "val_quality": in_mask * sharp.clamp(max=1),
+    }
 
 
 def draw_samples(state: TrainingState, data: TrainingData) -> PIL.Image.Image:

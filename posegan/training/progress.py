@@ -178,7 +178,7 @@ class LossRecord(NamedTuple):
 
 
 class ValidationRecord(NamedTuple):
-    """`val_l1` (0 .. 1) and `val_ssim` of the EMA weights on the fixed validation pairs."""
+    """`val_l1` (0 .. 1), `val_ssim`, `val_sharpness` and `val_quality` of the EMA weights on the fixed validation pairs."""
 
     step: int
     values: dict[str, float]

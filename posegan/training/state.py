@@ -20,10 +20,10 @@ History = list[tuple[int, dict[str, float]]]
 
 
 class Best(NamedTuple):
-    """The EMA weights that had the highest `val_ssim` so far; of equal ones the first."""
+    """The EMA weights that had the highest `val_quality` so far; of equal ones the first."""
 
     step: int
-    val_ssim: float
+    quality: float
     weights: dict[str, Tensor]  # on the CPU
 
 
@@ -76,11 +76,11 @@ class TrainingState:
         self.means.restore(saved["means"], self.device)
         return self
 
-    def keep_best(self, val_ssim: float) -> None:
-        """Remember the EMA weights if none before had a higher `val_ssim`."""
-        if self.best is None or val_ssim > self.best.val_ssim:
+    def keep_best(self, quality: float) -> None:
+        """Remember the EMA weights if none before had a higher `val_quality`."""
+        if self.best is None or quality > self.best.quality:
             weights = {name: weight.detach().cpu().clone() for name, weight in self.ema.state_dict().items()}
-            self.best = Best(self.step, val_ssim, weights)
+            self.best = Best(self.step, quality, weights)
 
 
 def first_not_finite(saved: dict[str, Any]) -> str | None:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posegan.model.networks import Discriminator
+from posegan.model.networks import Discriminator, Judgement
 from posegan.training.updates import Pair
 
 # A person who faces the camera, x and y as shares of the image, in the order of posegan.skeleton.
@@ -39,7 +39,7 @@ def plain_warp(
         if offsets is not None:
             grid = grid + torch.einsum("bij,bjhw->bhwi", linear[:, part], offsets) * 2 / size
         warped = F.grid_sample(features, grid, align_corners=False)
-        mask = F.adaptive_max_pool2d((masks[:, part] & valid[:, part, None, None]).float()[:, None], (height, width))
+        mask = F.interpolate((masks[:, part] & valid[:, part, None, None]).float()[:, None], (height, width))
         moved = torch.maximum(moved, torch.where(mask > 0, warped, 0))  # an invalid part's affine may hold NaN
     return moved
 
@@ -53,8 +53,7 @@ def plain_nearest_neighbour(generated: Tensor, target: Tensor, window: int) -> T
     return (torch.stack(shifts) - generated).abs().sum(dim=2).amin(dim=0).mean()
 
 
-def plain_discriminator(discriminator: Discriminator, pair: Pair, image: Tensor) -> Tensor:
+def plain_discriminator(discriminator: Discriminator, pair: Pair, image: Tensor) -> Judgement:
     """All 42 channels through the first convolution for every image that is judged."""
     condition = discriminator.condition(pair.source, pair.source_keypoints, pair.target_keypoints)
-    logits: Tensor = discriminator.blocks(discriminator.first(torch.cat((condition, image), dim=1)))
-    return logits
+    return discriminator.judge(discriminator.first(torch.cat((condition, image), dim=1)))

@@ -2,7 +2,7 @@
 
     python benchmarks/step.py --width 64 --batch 4 --batch 16 --batch 64 [--recipe full] [--variant plain] [--variant ours] [--device cuda]
 
-All train the same networks (deformation by parts) with the same losses on the same batch, in turns in one process under
+All train the same networks with the same losses on the same batch, in turns in one process under
 the same allocator, so that the ratios mean something on a busy machine. Each batch size has a process of its own, gone
 before the next one's; before it holds anything, each contestant trains alone in another, where its peak memory is taken
 and its work counted. The plain step runs the generator anew for each update, lets the discriminator's gradient flow on
@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from posegan.config import Params, load_params
 from posegan.data import to_float
 from posegan.device import choose_device, keep_freed_memory
-from posegan.model.networks import Discriminator, Generator, GeneratorOutput
+from posegan.model.networks import Discriminator, Generator, GeneratorOutput, Judgement
 from posegan.training.losses import GeneratorLoss, discriminator_loss
 from posegan.training.updates import Pair, begin_step, compile_networks, fused_adam, placed, update_discriminator, update_generator
 
@@ -112,11 +112,14 @@ def plain_step(players: Players, pair: Pair) -> Tensor:
         discriminator_loss(real, plain_discriminator(discriminator, pair, image)).backward()
         players.discriminator_optimiser.step()
         output = players.generator(*rest, pair.target_keypoints)
-        logits = plain_discriminator(discriminator, pair, output.image)
-        loss = torch.stack([
-            torch.stack(list(players.losses(GeneratorOutput(image[None], ()), target[None], logit[None]).values())).sum()
-            for image, target, logit in zip(output.image, pair.target, logits, strict=True)
-        ]).mean()  # fmt: skip
+        fake, real = plain_discriminator(discriminator, pair, output.image), plain_discriminator(discriminator, pair, pair.target)
+        parts = []
+        for row in range(len(pair.source)):
+            mine = slice(row, row + 1)
+            judged = (Judgement(*(tuple(value[mine] for value in values) for values in judgement)) for judgement in (fake, real))
+            drawn = GeneratorOutput(output.image[mine], tuple(offset[mine] for offset in output.offsets))
+            parts.append(torch.stack(list(players.losses(drawn, pair.target[mine], pair.target_keypoints[mine], *judged).values())).sum())
+        loss = torch.stack(parts).mean()
         players.generator_optimiser.zero_grad()
         loss.backward()
         players.generator_optimiser.step()
@@ -167,7 +170,7 @@ def where_time_goes(players: Players, pair: Pair, device: torch.device) -> str:
 @click.option(
     "--params", "path", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True, help="Recipes and the rest."
 )
-@click.option("--recipe", default="full", show_default=True, help="Whose losses; the deformation is by parts whatever it says.")
+@click.option("--recipe", default="full", show_default=True, help="Whose networks and losses.")
 @click.option("--width", default=64, show_default=True, help="Channels of both networks' first level; 64 is the paper's.")
 @click.option(
     "--batch", "batches", multiple=True, type=int, default=(4, 16), show_default=True, help="Pairs a batch; several times for several."
@@ -193,7 +196,8 @@ def main(
     device, params = choose_device(device_name), load_params(path)
     if recipe not in params.recipes:
         raise click.UsageError(f"--recipe: expected one of {', '.join(params.recipes)}, got {recipe}")
-    model = {"deformation": "parts", "combine": "max", "stacked_steps": 1, "generator_channels": width, "discriminator_channels": width}
+    own = {"combine": "max", "stacked_steps": 1, "generator_channels": width, "discriminator_channels": width}
+    model = params.recipes[recipe].model.model_dump() | own
     losses = params.loss.model_copy(update=params.recipes[recipe].loss.model_dump())
     params = params.model_copy(update={"model": params.model.model_copy(update=model), "loss": losses})
     if at is None:

@@ -50,10 +50,10 @@ def test_an_unknown_recipe_is_named() -> None:
 
 def test_the_table_holds_means_and_half_ranges_floor_and_ceiling() -> None:
     metrics = [
-        {"ssim": 0.2, "ds": 0.5, "copy_ssim": 0.1, "real_ds": 0.9},
-        {"ssim": 0.3, "ds": 0.6, "copy_ssim": 0.1, "real_ds": 0.9},
-        {"ssim": 0.4, "ds": 0.5, "copy_ssim": 0.1, "real_ds": 0.9},
-        {"ssim": 0.3, "copy_ssim": 0.1, "real_ds": 0.9},
+        {"ssim": 0.2, "ds": 0.5, "warp_ssim": 0.15, "copy_ssim": 0.1, "real_ds": 0.9},
+        {"ssim": 0.3, "ds": 0.6, "warp_ssim": 0.15, "copy_ssim": 0.1, "real_ds": 0.9},
+        {"ssim": 0.4, "ds": 0.5, "warp_ssim": 0.15, "copy_ssim": 0.1, "real_ds": 0.9},
+        {"ssim": 0.3, "warp_ssim": 0.15, "copy_ssim": 0.1, "real_ds": 0.9},
     ]
     summary = summarise(["dsc", "ours", "dsc", "ours"], metrics)
     assert summary["dsc"]["ssim"] == pytest.approx((0.3, 0.1))
@@ -64,6 +64,7 @@ def test_the_table_holds_means_and_half_ranges_floor_and_ceiling() -> None:
         "| | SSIM ↑ | DS ↑ |\n|---|---|---|\n"
         "| dsc | 0.300 ± 0.100 | 0.500 |\n"
         "| ours | 0.300 | - |\n"
+        "| warp the source | 0.150 | - |\n"
         "| copy the source | 0.100 | - |\n"
         "| the real target | - | 0.900 |\n"
         "\nAll runs are alike.\n"

@@ -47,7 +47,8 @@ def test_a_step_is_the_same_step(channels_last: bool, compiled: bool) -> None:
 
 
 def test_what_follows_the_colours_is_laid_out_by_pixel() -> None:
-    generator = placed(Generator(PARAMS.model, PARAMS.image), CPU, channels_last=True)
+    drawing = PARAMS.model.model_copy(update={"image_skip": False})  # what is copied lies colour by colour, as the source does
+    generator = placed(Generator(drawing, PARAMS.image), CPU, channels_last=True)
     batch = random_batch(0)
     image = generator(to_float(batch.source_images), batch.source_keypoints, batch.target_keypoints).image
     assert image.is_contiguous(memory_format=torch.channels_last)
@@ -82,7 +83,7 @@ def test_a_compiled_discriminator_that_stands_still_computes_no_gradients_of_its
     image = to_float(batch.target_images).requires_grad_()
     for images, learns in (((image, image), True), ((image,), False)):  # as in either player's update
         discriminator.requires_grad_(learns)
-        sum(logits.sum() for logits in discriminator(condition, *images)).backward()
+        sum(logits.sum() for judged in discriminator(condition, *images) for logits in judged.logits).backward()
         assert wanted
         assert all(weight is learns for weight in wanted)
         wanted.clear()

@@ -195,7 +195,7 @@ def test_files_that_are_no_generator_are_named(exported: tuple[Path, Generator],
 def test_tensors_must_fit_the_description(exported: tuple[Path, Generator], tmp_path: Path) -> None:
     path, _ = exported
     card, params = read_generator_card(path), tiny_params()
-    metadata = {"format": 1, "model": params.model.model_dump(), "image": params.image.model_dump(), "provenance": card.provenance}
+    metadata = {"format": 2, "model": params.model.model_dump(), "image": params.image.model_dump(), "provenance": card.provenance}
     tensors = load_file(path)
     name = next(iter(tensors))
     broken = tmp_path / "broken.safetensors"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from posegan.model.copying import Copies, blend, compose, move_parts, warp_image
+from posegan.model.copying import Copies, blend, compose, move_parts, repaired, warp_image
 from posegan.model.geometry import body_masks, part_affines, part_masks, part_shapes
 from posegan.model.networks import Generator
 from posegan.skeleton import HEAD, JOINT_COUNT, LEFT_SHOULDER, LIMBS, RIGHT_ANKLE, RIGHT_SHOULDER, TORSO
@@ -66,6 +66,13 @@ def test_offsets_move_what_is_copied() -> None:
     assert torch.equal(moved.images[:, 3], still.images[:, 3])  # the ground stays
 
 
+def test_offsets_that_are_no_numbers_read_nothing() -> None:
+    offsets = torch.full((1, 2, HEIGHT, WIDTH), float("nan"), requires_grad=True)
+    copies = copies_of(picture(1), poses(1), poses(1), offsets)
+    assert not copies.usable[:, :3].any()
+    copies.images.sum().backward()
+
+
 def test_what_a_limb_hides_the_torso_does_not_show() -> None:
     """A forearm in front of the torso in the source must not become a ghost of one in the target's."""
     source, target = poses(1, noise=0), poses(1, noise=0)
@@ -97,6 +104,17 @@ def test_a_mixture_lies_between_what_is_mixed_and_logits_decide() -> None:
     logits[:, 3] = 50
     ground = ~body_masks(source, HEIGHT, WIDTH).expand(-1, 3, -1, -1)
     torch.testing.assert_close(blend(copies, logits, drawn)[ground], image[ground], rtol=0, atol=0.02)
+
+
+def test_a_repair_begins_at_the_colour_and_reaches_any_other() -> None:
+    colours = torch.tensor([-1.0, -0.95, 0.0, 0.6, 1.0])
+    assert torch.equal(repaired(colours, torch.zeros(5)), colours)
+    for change, limit in ((9.0, 1.0), (-9.0, -1.0)):
+        torch.testing.assert_close(repaired(colours, torch.full((5,), change)), torch.full((5,), limit), rtol=0, atol=1e-3)
+    change = torch.full((5,), 0.1, requires_grad=True)
+    repaired(colours, change).sum().backward()
+    assert change.grad is not None
+    torch.testing.assert_close(change.grad, (1 - colours) * (1 - torch.tanh(torch.tensor(0.1)) ** 2))
 
 
 def seen(joints: tuple[int, ...]) -> Tensor:

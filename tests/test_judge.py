@@ -58,7 +58,7 @@ def test_a_real_image_of_many_pairs_is_looked_at_once() -> None:
     judge = Judge(detector, NO_NETWORKS, tiny_params().evaluate)
     for _ in range(3):
         judge.add(batch, batch.target_images)
-    assert detector.seen == 3 * 2 + 4
+    assert detector.seen == 3 * 2 * 2 + 4  # generated and warped each time, sources and targets once
     assert len(judge.table()) == 6
     assert "detector" in str(judge.watch)
 

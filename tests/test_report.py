@@ -17,7 +17,7 @@ from tests.support import judged
 
 @pytest.fixture
 def evaluation() -> Evaluation:
-    return judged.evaluation([0.1, 0.5, 0.51], copy_source_ssim=[-0.1, 0.2, 1.0], generated_ds=[0.9, float("nan"), 0.1])
+    return judged.evaluation([0.1, 0.5, 0.51], warped_ssim=[-0.1, 0.2, 1.0], generated_ds=[0.9, float("nan"), 0.1])
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def test_equal_evaluations_give_equal_files(evaluation: Evaluation, live: Path, 
 
 def test_the_histogram_holds_every_pair(evaluation: Evaluation) -> None:
     histogram = ssim_histogram(evaluation.table)
-    assert histogram["generated"].sum() == histogram["copy_source"].sum() == 3
+    assert histogram["generated"].sum() == histogram["warped"].sum() == 3
     assert histogram.loc[histogram["generated"] > 0, "ssim"].tolist() == pytest.approx([0.1125, 0.5125])
-    assert histogram["copy_source"].iloc[0] == 1  # below zero counts in the lowest bin
+    assert histogram["warped"].iloc[0] == 1  # below zero counts in the lowest bin
 
 
 def test_only_series_become_curves(live: Path) -> None:

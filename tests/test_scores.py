@@ -67,7 +67,9 @@ def test_a_stand_in_is_a_number_or_not_there_at_all() -> None:
     columns = {f"{method}_{name}": [0.0 if method == "real_target" else 0.5] * 4 for method in METHODS for name in STAND_INS}
     numbers = flat_metrics(summarise(table(**columns), {}, {}, 100, 0), 4)
     measured = {name: numbers[name] for name in numbers if "random_filters" in name}
-    assert measured == {prefix + name: 0.5 for prefix in ("", "copy_") for name in STAND_INS}  # the real image's 0 goes without saying
+    assert measured == {
+        prefix + name: 0.5 for prefix in ("", "warp_", "copy_") for name in STAND_INS
+    }  # the real image's 0 goes without saying
     assert numbers["intervals"]["lpips_random_filters"] == [0.5, 0.5]  # type: ignore[index]
     assert numbers["lpips"] is None
 

@@ -115,7 +115,9 @@ def test_records_come_when_due(tmp_path: Path) -> None:
     assert [record.step for record in records if isinstance(record, SampleRecord)] == [3, 6]
     assert [step for step, _ in run.state.history] == [2, 3, 4, 6, 6]
     losses = next(record for record in records if isinstance(record, LossRecord))
-    assert losses.values.keys() == {"loss_discriminator", "loss_adversarial", "loss_l1", "loss_offset_smoothness"}
+    assert losses.values.keys() == {
+        f"loss_{name}" for name in ("discriminator", "adversarial", "l1", "offset_smoothness", "feature_matching")
+    }
     assert losses.images_per_second > 0
     assert 0 <= losses.waiting <= 1
 
@@ -167,7 +169,7 @@ def test_a_state_is_saved_only_if_all_of_it_is_finite(tmp_path: Path, part: str)
 
 
 def test_without_an_adversarial_weight_the_discriminator_rests(tmp_path: Path) -> None:
-    run = started(tmp_path, tiny_params(loss={"adversarial": 0.0}, train={"iterations": 2}))
+    run = started(tmp_path, tiny_params(loss={"adversarial": 0.0, "feature_matching": 0.0}, train={"iterations": 2}))
     before = [weight.clone() for weight in run.state.discriminator.parameters()]
     [losses] = [record.values for record in train(run) if isinstance(record, LossRecord)]
     assert losses.keys() == {"loss_l1", "loss_offset_smoothness"}
@@ -190,7 +192,7 @@ def test_either_player_is_shown_the_same_drawing_of_a_part(tmp_path: Path) -> No
 
 def test_a_loss_without_any_term_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PoseGANError, match="loss: expected a weight above 0"):
-        started(tmp_path, tiny_params(loss={"adversarial": 0.0, "l1": 0.0}))
+        started(tmp_path, tiny_params(loss={"adversarial": 0.0, "feature_matching": 0.0, "l1": 0.0}))
 
 
 def test_bfloat16_follows_float32(tmp_path: Path) -> None:
@@ -308,7 +310,7 @@ def test_shards_become_training_data(prepared: Prepared) -> None:
     assert len(data.samples.sources) <= 8
 
 
-def test_the_best_weights_are_those_of_the_highest_validation_ssim_and_outlive_the_process(tmp_path: Path) -> None:
+def test_the_best_weights_are_those_of_the_highest_validation_quality_and_outlive_the_process(tmp_path: Path) -> None:
     params = tiny_params(train={"validate_every": 1, "checkpoint_every": 4, "learning_rate": 0.01})
     run = started(tmp_path, params)
     seen: dict[int, dict[str, torch.Tensor]] = {}
@@ -316,7 +318,7 @@ def test_the_best_weights_are_those_of_the_highest_validation_ssim_and_outlive_t
     for record in train(run):
         if isinstance(record, ValidationRecord):
             seen[record.step] = {name: weight.clone() for name, weight in run.state.ema.state_dict().items()}
-            scores[record.step] = record.values["val_ssim"]
+            scores[record.step] = record.values["val_quality"]
     assert run.state.best is not None
     assert run.state.best.step == max(scores, key=lambda step: scores[step])
     assert all(torch.equal(weight, seen[run.state.best.step][name]) for name, weight in run.state.best.weights.items())

@@ -111,8 +111,8 @@ def pair_sections(evaluation: Evaluation) -> list[Section]:
         both = ours if floor is None else np.concatenate([ours, floor])
         if metric.name != "found" and np.isfinite(both).any():
             charts.append(Chart(f"Pairs by {metric.heading}", histogram(ours, _edges(both[np.isfinite(both)]), floor)))
-    if (floor := pair_scores(table, "warped", "mask_ssim")) is not None:
-        columns.append(Column("mask-SSIM of the floor", 3, floor))
+    if (floor := pair_scores(table, "warped", "ssim")) is not None:
+        columns.append(Column("SSIM of the floor", 3, floor))
     slices = [
         slice_table("By pose difference (mean distance of the common joints, centres laid on each other)", steps(change), columns),
         slice_table("By the side that the camera sees (left, right: where the person faces in the image)", turns(change), columns),

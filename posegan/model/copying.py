@@ -90,6 +90,14 @@ def compose(copies: Copies) -> Tensor:
     return torch.cat((colours, copies.usable[:, :_GROUND].amax(dim=1, keepdim=True) * copies.body), dim=1)
 
 
+def repaired(colours: Tensor, change: Tensor) -> Tensor:
+    """Colours moved towards white where `change` is above 0, towards black where it is below, all in [-1, 1] and of one shape.
+
+    0 changes nothing. Whatever the colour, there is a way back: a sum behind a tanh would hardly lift what is black.
+    """
+    return colours + torch.where(change > 0, 1 - colours, 1 + colours) * torch.tanh(change)
+
+
 def blend(copies: Copies, logits: Tensor, drawn: Tensor) -> Tensor:
     """The picture `(B, 3, H, W)`: at each pixel a mixture of the copies, and of what was drawn.
 
@@ -145,4 +153,5 @@ def _places(affines: Tensor, part: Tensor, offsets: Tensor | None) -> Tensor:
     index = part.flatten(1)[:, None].expand(-1, 6, -1)
     a, b, c, d, e, f = table.gather(2, index).view(-1, 6, *part.shape[1:]).unbind(1)  # (B, 3, H, W) each
     column, row = a * across + b * down + c, d * across + e * down + f
-    return torch.stack((column.clamp(-2, width + 1), row.clamp(-2, height + 1)), dim=-1)
+    # A run that has diverged has offsets that are no numbers, with which `grid_sample` writes to memory that is not its own.
+    return torch.stack((column.nan_to_num(-2).clamp(-2, width + 1), row.nan_to_num(-2).clamp(-2, height + 1)), dim=-1)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from posegan.config import ImageConfig, ModelConfig, Upsampling
 from posegan.errors import PoseGANError
-from posegan.model.copying import COPIES, Copies, blend, compose, move_parts
+from posegan.model.copying import COPIES, Copies, blend, compose, move_parts, repaired
 from posegan.model.geometry import body_affine, body_masks, heatmaps, part_affines, part_masks, part_shapes, poses_between
 from posegan.model.layers import DownBlock, UpBlock, initialise
 from posegan.model.warp import warp_features
@@ -198,9 +198,7 @@ class Decoder(nn.Module):
         composed = compose(copies)
         seen = torch.cat((finest, composed.to(finest.dtype)), dim=1)  # signed colours pass no ReLU
         mixed = self.last(F.leaky_relu(self.repair(seen), 0.2)).float()
-        # Drawn is what was laid together, repaired: it begins there, as tanh(atanh(colour) + 0).
-        drawn = torch.tanh(torch.atanh(composed[:, :IMAGE_CHANNELS].clamp(-0.99, 0.99)) + mixed[:, :IMAGE_CHANNELS])
-        return blend(copies, mixed[:, IMAGE_CHANNELS:], drawn)
+        return blend(copies, mixed[:, IMAGE_CHANNELS:], repaired(composed[:, :IMAGE_CHANNELS], mixed[:, :IMAGE_CHANNELS]))
 
 
 class OffsetHead(nn.Module):
@@ -231,9 +229,10 @@ class OffsetHead(nn.Module):
 class Judgement(NamedTuple):
     """What the discriminator makes of a batch of images.
 
-    logits: of patches, one map for each size of patch: `(B, 1, 3, 1)` for those of 94 x 94 pixels and, with `local_patches`,
-        `(B, 1, 31, 15)` for those of 22 x 22.
-    features: of its first three blocks, `(B, 128, 31, 15)`, `(B, 256, 15, 7)`, `(B, 512, 7, 3)`.
+    Attributes:
+        logits: of patches, one map for each size of patch: `(B, 1, 3, 1)` for those of 94 x 94 pixels and, with `local_patches`,
+            `(B, 1, 31, 15)` for those of 22 x 22.
+        features: of its first three blocks, `(B, 128, 31, 15)`, `(B, 256, 15, 7)`, `(B, 512, 7, 3)`.
     """
 
     logits: tuple[Tensor, ...]
@@ -280,9 +279,10 @@ class Discriminator(nn.Module):
         # (B, 42, 128, 64) -> (B, 64, 63, 31) -> (B, 128, 31, 15) -> (B, 256, 15, 7) -> (B, 512, 7, 3) -> (B, 1, 3, 1)
         weight = self.first.weight
         shared = F.conv2d(condition, weight[:, :-IMAGE_CHANNELS], self.first.bias, stride=2)
-        return [self._judge(shared + F.conv2d(image, weight[:, -IMAGE_CHANNELS:], stride=2)) for image in images]
+        return [self.judge(shared + F.conv2d(image, weight[:, -IMAGE_CHANNELS:], stride=2)) for image in images]
 
-    def _judge(self, features: Tensor) -> Judgement:
+    def judge(self, features: Tensor) -> Judgement:
+        """Of an image by what `first` makes of it with its condition, `(B, 64, 63, 31)`."""
         seen = [features := block(features) for block in self.blocks]
         logits = [seen.pop().float()]
         if self.local is not None:

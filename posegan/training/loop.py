@@ -158,10 +158,11 @@ def train(run: Run, stop: threading.Event | None = None) -> Iterator[Record]:
 
 
 def _some_mirrored(pairs: Pair, settings: TrainConfig, step: int, rank: int) -> Pair:
-    """The batch with a share of its pairs mirrored, by chance that is a function of the seed, the step and the process."""
+    """The batch with a share of its pairs mirrored, by chance that is a function of the seed, the step and a pair's place in it."""
     if settings.mirrored == 0:
         return pairs
-    chance = torch.rand(len(pairs.source), generator=torch.Generator().manual_seed(_seed(settings.seed, "mirrored", step, rank)))
+    chance = torch.rand(settings.batch_size, generator=torch.Generator().manual_seed(_seed(settings.seed, "mirrored", step)))
+    chance = chance[rank * len(pairs.source) :][: len(pairs.source)]  # of the whole batch, this process's part
     return pairs.mirrored((chance < settings.mirrored).to(pairs.source.device))
 
 

@@ -207,11 +207,13 @@ class LossConfig(Section):
     """Weights of the loss terms; a term of weight 0 is not computed.
 
     l1_ground: what a pixel off the target's body counts in L1, where one on it counts 1, before all are scaled to a mean of 1.
+    l1_block: pixels, the side of the blocks whose means L1 compares; 1: the pixels themselves.
     """
 
     adversarial: Weight
     l1: Weight
     l1_ground: Fraction
+    l1_block: Literal[1, 2, 4, 8]
     perceptual: Weight
     nearest_neighbour: Weight
     nearest_neighbour_window: Literal[1, 3, 5, 7]
@@ -259,6 +261,7 @@ class RecipeLoss(Section):
 
     l1: Weight
     l1_ground: Fraction
+    l1_block: Literal[1, 2, 4, 8]
     perceptual: Weight
     nearest_neighbour: Weight
     offset_smoothness: Weight

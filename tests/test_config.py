@@ -114,7 +114,7 @@ def test_recipes_are_the_paper_s_four_and_ours():
         params = followed(name)
         assert (params.model.image_skip, params.model.upsampling) == (False, "transposed")
         assert (params.model.local_patches, params.model.judged_source) == (False, "whole")
-        assert (params.loss.l1_ground, params.loss.feature_matching, params.train.mirrored) == (1, 0, 0)
+        assert (params.loss.l1_ground, params.loss.l1_block, params.loss.feature_matching, params.train.mirrored) == (1, 1, 0, 0)
     assert followed("full").loss.nearest_neighbour_window == 3
 
 

@@ -134,6 +134,14 @@ def test_l1_weighs_the_body_and_keeps_the_mean_weight_at_one() -> None:
     torch.testing.assert_close(body_weighted_l1(target + body, target, keypoints, 1.0), body.mean())
 
 
+def test_l1_of_blocks_does_not_see_what_moves_within_them() -> None:
+    pose, stripes = poses(1, noise=0), (torch.arange(64) % 2 * 2 - 1).float().expand(1, 3, 128, 64)
+    assert body_weighted_l1(stripes, stripes.roll(1, 3), pose, 0.1) == pytest.approx(2)
+    assert body_weighted_l1(stripes, stripes.roll(1, 3), pose, 0.1, block=4) == 0
+    assert body_weighted_l1(stripes, stripes + 0.25, pose, 0.1, block=4) == pytest.approx(0.25)
+    assert body_weighted_l1(stripes, stripes + 0.25, pose, block=2) == pytest.approx(0.25)
+
+
 def test_adversarial_losses_stay_finite_for_sure_players() -> None:
     sure = torch.tensor([1e4])
     assert discriminator_loss(judged(-sure), judged(sure)) == 2e4
@@ -164,7 +172,7 @@ def test_smoothness_of_a_map_one_pixel_wide_is_a_number() -> None:
 
 
 def config(**weights: Any) -> LossConfig:
-    zero = {term.name: 0.0 for term in TERMS} | {"nearest_neighbour_window": 3, "l1_ground": 1.0}
+    zero = {term.name: 0.0 for term in TERMS} | {"nearest_neighbour_window": 3, "l1_ground": 1.0, "l1_block": 1}
     return LossConfig.model_validate(zero | weights)
 
 
@@ -203,7 +211,7 @@ def test_terms_are_the_weighted_losses() -> None:
 
 def only(term: Term) -> LossConfig:
     """Weight 1 for one term; no discriminator, no features to match."""
-    zero = {other.name: 0.0 for other in TERMS} | {"nearest_neighbour_window": 3, "l1_ground": 1.0, term.name: 1.0}
+    zero = {other.name: 0.0 for other in TERMS} | {"nearest_neighbour_window": 3, "l1_ground": 1.0, "l1_block": 1, term.name: 1.0}
     return LossConfig.model_construct(**zero)
 
 
@@ -215,7 +223,7 @@ def test_only_terms_of_positive_weight_are_computed(term: Term) -> None:
 
 
 def test_every_weight_is_a_term_s_and_every_term_has_one() -> None:
-    assert {term.name for term in TERMS} == LossConfig.model_fields.keys() - {"nearest_neighbour_window", "l1_ground"}
+    assert {term.name for term in TERMS} == LossConfig.model_fields.keys() - {"nearest_neighbour_window", "l1_ground", "l1_block"}
 
 
 def test_terms_of_trained_filters_have_their_plain_names(tmp_path: Path) -> None:

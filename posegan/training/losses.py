@@ -41,17 +41,23 @@ def feature_matching_loss(real: Judgement, fake: Judgement) -> Tensor:
     return torch.stack([F.l1_loss(drawn.float(), shown.detach().float()) for drawn, shown in pairs]).sum()
 
 
-def body_weighted_l1(image: Tensor, target: Tensor, target_keypoints: Tensor, ground: float) -> Tensor:
+def body_weighted_l1(image: Tensor, target: Tensor, target_keypoints: Tensor, ground: float = 1.0, block: int = 1) -> Tensor:
     """Mean absolute difference `(B, 3, H, W)` in which a pixel off the target's body counts `ground` times one on it.
 
     What is behind a person the source cannot tell, and a generator that is punished for it draws grey. The weights of an image have a
     mean of 1. The body is that of `posegan.model.geometry.body_masks`.
+
+    With `block` above 1 the means over blocks of so many pixels a side are compared: colours must be right, and in place as far as a
+    block goes, but a stripe that is a pixel beside the target's costs no more than a smear does.
     """
+    weight = None
+    if ground != 1:
+        weight = torch.where(body_masks(target_keypoints, *target.shape[2:]), 1.0, ground)
+    if block > 1:
+        image, target = F.avg_pool2d(image, block), F.avg_pool2d(target, block)
+        weight = weight if weight is None else F.avg_pool2d(weight, block)
     difference = (image - target).abs()
-    if ground == 1:
-        return difference.mean()
-    weight = torch.where(body_masks(target_keypoints, *target.shape[2:]), 1.0, ground)
-    return (difference * (weight / weight.mean(dim=(1, 2, 3), keepdim=True))).mean()
+    return difference.mean() if weight is None else (difference * (weight / weight.mean(dim=(1, 2, 3), keepdim=True))).mean()
 
 
 def perceptual_loss(generated: Tensor, target: Tensor) -> Tensor:
@@ -115,7 +121,8 @@ class Term(NamedTuple):
 TERMS = (
     # High wherever the discriminator is good, so it tells nothing of the generator alone.
     Term("adversarial", lambda seen, _: generator_adversarial_loss(seen.fake), tells=False),
-    Term("l1", lambda seen, weights: body_weighted_l1(seen.output.image, seen.target, seen.target_keypoints, weights.l1_ground)),
+    Term("l1", lambda seen, weights: body_weighted_l1(
+             seen.output.image, seen.target, seen.target_keypoints, weights.l1_ground, weights.l1_block)),
     # Begins at 0 and is bounded.
     Term("offset_smoothness", lambda seen, _: offset_smoothness_loss(seen.output.offsets) if seen.output.offsets else None,
          teaches=False, tells=False),

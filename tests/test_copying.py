@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from posegan.model.copying import Copies, blend, compose, move_parts, repaired, warp_image
-from posegan.model.geometry import body_masks, part_affines, part_masks, part_shapes
+from posegan.model.geometry import body_masks, copy_affines, part_affines, part_masks, part_shapes
 from posegan.model.networks import Generator
-from posegan.skeleton import HEAD, JOINT_COUNT, LEFT_SHOULDER, LIMBS, RIGHT_ANKLE, RIGHT_SHOULDER, TORSO
+from posegan.skeleton import HEAD, JOINT_COUNT, LEFT_SHOULDER, LIMBS, NOSE, PARTS, RIGHT_ANKLE, RIGHT_SHOULDER, TORSO
 from tests.test_geometry import HEIGHT, MARKET, WIDTH, hide, poses, published
 from tests.test_networks import COPYING, model
 from tests.test_networks import MARKET as SIZE
@@ -22,7 +22,8 @@ def picture(batch: int, seed: int = 0) -> Tensor:
 def copies_of(image: Tensor, source: Tensor, target: Tensor, offsets: Tensor | None = None) -> Copies:
     limbs = (part_shapes(source, HEIGHT, WIDTH)[:, 1:] > 0.5).any(dim=1, keepdim=True)
     hidden = torch.cat((limbs, body_masks(source, HEIGHT, WIDTH)), dim=1)
-    return move_parts(image, *part_affines(source, target), part_shapes(target, HEIGHT, WIDTH), hidden, offsets)
+    affines, valid = copy_affines(source, target, *part_affines(source, target))
+    return move_parts(image, affines, valid, part_shapes(target, HEIGHT, WIDTH), hidden, offsets)
 
 
 def test_the_warp_is_each_part_s_affine_and_later_parts_lie_above() -> None:
@@ -71,6 +72,38 @@ def test_offsets_that_are_no_numbers_read_nothing() -> None:
     copies = copies_of(picture(1), poses(1), poses(1), offsets)
     assert not copies.usable[:, :3].any()
     copies.images.sum().backward()
+
+
+def test_a_head_keeps_its_shape_whatever_the_shoulders_do() -> None:
+    source, target = poses(1, noise=0), poses(1, noise=0)
+    target[:, [RIGHT_SHOULDER, LEFT_SHOULDER], 0] = torch.tensor([31.0, 33.0])  # seen from the side
+    fitted, valid = part_affines(source, target)
+    head = PARTS.index("head")
+    affines, usable = copy_affines(source, target, fitted, valid)
+    assert usable[0, head]
+    linear = affines[0, head, :, :2]
+    assert linear[0, 1] == linear[1, 0] == 0
+    assert linear[0, 0] == pytest.approx(linear[1, 1].item(), rel=1e-4) and 0.8 < linear[0, 0] < 1.25
+    centre = target[0, list(HEAD), :2].mean(0)
+    torch.testing.assert_close(linear @ centre + affines[0, head, :, 2], source[0, list(HEAD), :2].mean(0), rtol=0, atol=1e-3)
+    others = [part for part in range(len(PARTS)) if part != head]
+    assert torch.equal(affines[:, others], fitted[:, others])
+
+
+def test_a_head_is_mirrored_where_its_nose_points_to_the_other_side() -> None:
+    source = poses(1, noise=0)
+    source[:, NOSE, 0] += 9
+    other = source.clone()
+    other[..., 0] = WIDTH - 1 - other[..., 0]
+    for target, sign in ((source, 1), (other, -1)):
+        affines, _ = copy_affines(source, target, *part_affines(source, target))
+        assert affines[0, PARTS.index("head"), 0, 0].sign() == sign
+
+
+def test_a_part_that_would_read_far_apart_pixels_is_not_copied() -> None:
+    _, valid = copy_affines(poses(1, noise=0), STEEP, *part_affines(poses(1, noise=0), STEEP))
+    assert not valid[0, PARTS.index("torso")]
+    assert part_affines(poses(1, noise=0), STEEP)[1][0, PARTS.index("torso")]
 
 
 def test_what_a_limb_hides_the_torso_does_not_show() -> None:

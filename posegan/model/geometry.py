@@ -17,6 +17,8 @@ from posegan.skeleton import (
     LIMBS,
     MIRROR,
     MIRROR_LIMB,
+    NECK,
+    NOSE,
     RIGHT_KNEE,
     RIGHT_SHOULDER,
     SHOULDER_HIP_SIDES,
@@ -33,6 +35,8 @@ LIMB_SHAPE_RADIUS = 0.14
 LIMB_SHAPE_EDGE = 0.02
 LIMB_SHAPE_REACH = 0.6  # of the masks' reach past a limb's end
 BODY_MARGIN = 0.2  # in shoulder-hip lengths: how far the body reaches past its torso's joints
+TURNED = 0.12  # shoulder-hip lengths that a nose is to the side of the neck, where a head looks to that side
+STEEPEST_COPY = 4.0  # source pixels from one target pixel to the next; beyond, a copy is noise
 ON_AN_EDGE = 1e-3  # pixels: what is exactly on an upper or left edge is inside, on another one outside, as in the original's polygons
 SHORTEST = 0.5  # pixels; a limb or torso side shorter than this has no direction, so it counts as missing
 
@@ -142,6 +146,36 @@ def part_affines(source_keypoints: Tensor, target_keypoints: Tensor) -> tuple[Te
     limb_affines, limb_valid = _limb_affines(source, source_visible, target, target_visible)
     affines = torch.cat((torso_affine[:, None], head_affine[:, None], limb_affines), dim=1)
     return _usable(affines, torch.cat((torso_valid[:, None], head_valid[:, None], limb_valid), dim=1))
+
+
+@torch.no_grad()
+def copy_affines(source_keypoints: Tensor, target_keypoints: Tensor, affines: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """`part_affines`, `(B, P, 2, 3)` and `(B, P)`, made fit for copying pixels instead of features.
+
+    A head is no flat thing between two shoulders: fitted to these, it is sheared whenever a person turns. Here it keeps its shape, moved
+    from centre to centre of the head joints, scaled as the torsos are, and mirrored where its nose points to the other side. Of a part
+    that would read pixels far from each other nothing can be recognised: it is not valid.
+    """
+    (source, source_visible), (target, target_visible) = _split(source_keypoints), _split(target_keypoints)
+    source_scale, target_scale = _torso_scale(source, source_visible), _torso_scale(target, target_visible)
+    both = source_visible & target_visible & torch.zeros_like(source_visible).index_fill(1, torch.tensor(HEAD, device=source.device), True)
+    (source_centre, shown), (target_centre, _) = _head_centre(source, both), _head_centre(target, both)
+    scale = source_scale / target_scale.clamp(min=SHORTEST)
+    facing = [
+        torch.where(visible[:, NOSE] & visible[:, NECK], points[:, NOSE, 0] - points[:, NECK, 0], 0) / size.clamp(min=SHORTEST)
+        for points, visible, size in ((source, source_visible, source_scale), (target, target_visible, target_scale))
+    ]
+    turned = (facing[0] * facing[1] < 0) & (torch.minimum(facing[0].abs(), facing[1].abs()) > TURNED)
+    linear = torch.diag_embed(torch.stack((torch.where(turned, -scale, scale), scale), dim=1))  # (B, 2, 2)
+    shift = source_centre - (linear @ target_centre[..., None])[..., 0]
+    head = torch.cat((linear, shift[..., None]), dim=2).to(affines.dtype)
+    usable = shown & (source_scale >= SHORTEST) & (target_scale >= SHORTEST)
+    affines = torch.cat((affines[:, :1], head[:, None], affines[:, 2:]), dim=1)
+    valid = torch.cat((valid[:, :1], usable[:, None], valid[:, 2:]), dim=1)
+    a, b, c, d = affines[..., :2].flatten(2).unbind(2)
+    squares, determinant = a * a + b * b + c * c + d * d, a * d - b * c
+    stretch = ((squares + (squares.square() - 4 * determinant.square()).clamp(min=0).sqrt()) / 2).sqrt()  # the larger singular value
+    return affines, valid & (stretch <= STEEPEST_COPY)
 
 
 @torch.no_grad()

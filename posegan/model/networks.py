@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from posegan.config import ImageConfig, ModelConfig, Upsampling
 from posegan.errors import PoseGANError
 from posegan.model.copying import COPIES, Copies, blend, compose, move_parts, repaired
-from posegan.model.geometry import body_affine, body_masks, heatmaps, part_affines, part_masks, part_shapes, poses_between
+from posegan.model.geometry import body_affine, body_masks, copy_affines, heatmaps, part_affines, part_masks, part_shapes, poses_between
 from posegan.model.layers import DownBlock, UpBlock, initialise
 from posegan.model.warp import warp_features
 from posegan.skeleton import JOINT_COUNT
@@ -97,7 +97,10 @@ class Generator(nn.Module):
         if not self.model.image_skip:
             return GeneratorOutput(self.decoder(skips), offsets)
         shapes, hidden = self._shapes(source_keypoints, target_keypoints)
-        copies = move_parts(source_image, *parts[:2], shapes, hidden, offsets[0] if offsets else None)
+        affines, valid = parts[:2]
+        if self.model.deformation in BY_PARTS:
+            affines, valid = copy_affines(source_keypoints, target_keypoints, affines, valid)
+        copies = move_parts(source_image, affines, valid, shapes, hidden, offsets[0] if offsets else None)
         return GeneratorOutput(self.decoder(skips, copies), offsets)
 
     def _heatmaps(self, keypoints: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The portable generator and its ONNX file draw what the generator draws."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,14 +25,18 @@ from posegan.model.geometry import fit_affine, part_affines, part_masks
 from posegan.model.networks import Generator
 from posegan.model.warp import warp_features
 from tests.support.use_fixtures import write_model
-from tests.test_networks import DEFORMATIONS, FASHION, MARKET, inputs, model
+from tests.test_networks import COPYING, FASHION, MARKET, VARIANTS, inputs, model
 
 
 @pytest.mark.parametrize("image", [MARKET, FASHION], ids=["128x64", "256x176"])
-@pytest.mark.parametrize(("deformation", "steps"), [*((name, 1) for name in DEFORMATIONS), ("parts", 2)])
-def test_the_portable_generator_draws_the_same(deformation: str, steps: int, image: ImageConfig) -> None:
+@pytest.mark.parametrize(
+    ("deformation", "changes"),
+    [*VARIANTS, ("parts", {"stacked_steps": 2}), ("parts", COPYING | {"stacked_steps": 2})],
+    ids=lambda value: value if isinstance(value, str) else "+".join(value),
+)
+def test_the_portable_generator_draws_the_same(deformation: str, changes: dict[str, Any], image: ImageConfig) -> None:
     torch.manual_seed(0)
-    generator = Generator(model(deformation, stacked_steps=steps, dropout=0.5), image).eval()
+    generator = Generator(model(deformation, dropout=0.5, **changes), image).eval()
     for parameter in generator.offset_heads.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
     trial = trial_inputs(generator, 3)

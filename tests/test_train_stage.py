@@ -44,7 +44,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Pa
 def test_writes_a_generator_logs_and_samples(finished: Path) -> None:
     names = train_outputs(finished).keys()
     assert {"generator.safetensors", "samples/step-00000003.png", "samples/step-00000006.png", "dvclive/metrics.json"} <= names
-    for metric in ("loss_l1", "loss_adversarial", "loss_discriminator", "loss_offset_smoothness", "val_l1", "val_ssim"):
+    for metric in (
+        "loss_l1",
+        "loss_adversarial",
+        "loss_discriminator",
+        "loss_offset_smoothness",
+        "val_l1",
+        "val_ssim",
+        "val_sharpness",
+        "val_quality",
+    ):
         assert f"dvclive/plots/metrics/{metric}.tsv" in names
     assert (finished / "dvclive/plots/metrics/loss_l1.tsv").read_text().split()[::2] == ["step", "2", "4", "6"]
     assert not list(finished.rglob("dvc.yaml"))
@@ -150,9 +159,9 @@ def test_random_filters_are_named_in_all_that_they_touched(prepared: Prepared, t
 
 
 def test_the_best_by_validation_and_the_last_are_exported(finished: Path) -> None:
-    table = pd.read_csv(finished / "dvclive/plots/metrics/val_ssim.tsv", sep="\t")
+    table = pd.read_csv(finished / "dvclive/plots/metrics/val_quality.tsv", sep="\t")
     steps = [read_generator_card(folder / "generator.safetensors").provenance["step"] for folder in (finished, finished / "best")]
-    assert steps == ["6", str(table.step[table.val_ssim.idxmax()])]
+    assert steps == ["6", str(table.step[table.val_quality.idxmax()])]
     load_generator(finished / "best" / "generator.safetensors")
 
 
@@ -164,7 +173,7 @@ def test_the_card_says_what_was_done_and_what_came_of_it(finished: Path) -> None
         provenance["torch"],
         "## Recipe: ours",
         "| train.iterations | 6 |",
-        "| step | val_ssim | val_l1 |",
+        "| step | val_quality | val_sharpness | val_ssim | val_l1 |",
         "| best/generator.safetensors | step ",
     ):
         assert said in card

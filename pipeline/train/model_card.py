@@ -6,7 +6,7 @@ from typing import NamedTuple
 from posegan.config import Params
 from posegan.data.index import ShardIndex
 
-_VALIDATED = ("val_ssim", "val_l1")
+_VALIDATED = ("val_quality", "val_sharpness", "val_ssim", "val_l1")
 
 
 class SplitCount(NamedTuple):
@@ -41,10 +41,10 @@ def model_card(
         files: the step of each generator, the evaluated one first, the best by validation second.
     """
     (last, last_step), (best, best_step) = files.items()
-    validated = [(step, values) for step, values in history if "val_ssim" in values]
+    validated = [(step, values) for step, values in history if "val_quality" in values]
     losses: dict[str, float] = {name: value for _, values in history for name, value in values.items() if name.startswith("loss_")}
     liked = (
-        f"step {best_step:,}, the highest val_ssim of {len(validated)}" if validated else f"step {best_step:,}, as nothing was validated"
+        f"step {best_step:,}, the highest val_quality of {len(validated)}" if validated else f"step {best_step:,}, as nothing was validated"
     )
     train = params.train.model_dump(exclude={"device", "corrupt", "keep_checkpoints"})
     sections = [

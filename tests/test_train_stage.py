@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file
@@ -30,6 +32,15 @@ def options(folder: Path, prepared: Prepared, **changes: object) -> list[str]:
 
 def run(folder: Path, prepared: Prepared, **changes: object) -> Result:
     return CliRunner().invoke(train, options(folder, prepared, **changes), catch_exceptions=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the trainings that are killed have: sums of another number of threads round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def move_parts(source: Tensor, affines: Tensor, valid: Tensor, shapes: Tensor, h
     """
     height, width = source.shape[2:]
     shapes = shapes * valid[:, :, None, None]
-    part, _ = _layers(shapes > _FAINT)
+    part = _layers(shapes > _FAINT)
     there = shapes.gather(1, part)
     there = torch.cat((there[:, :1], there[:, 1:] * (part[:, 1:] > 0)), dim=1)
     place = _places(affines, part, offsets)  # (B, 3, H, W, 2) pixels of the source
@@ -69,7 +69,7 @@ def warp_image(source: Tensor, source_keypoints: Tensor, target_keypoints: Tenso
         source_keypoints, target_keypoints: `(B, K, 3)`.
     """
     affines, valid = part_affines(source_keypoints, target_keypoints)
-    part, _ = _layers(part_masks(target_keypoints, *source.shape[2:]) & valid[:, :, None, None])
+    part = _layers(part_masks(target_keypoints, *source.shape[2:]) & valid[:, :, None, None])
     place = _places(affines, part[:, _UPPER:], None)  # the part that lies uppermost; an unusable torso's affine is the identity
     return F.grid_sample(source, _grid(place, source)[:, 0], padding_mode="border", align_corners=False)
 
@@ -132,14 +132,13 @@ def _grid(place: Tensor, source: Tensor) -> Tensor:
     return (2 * place + 1) / place.new_tensor([source.shape[3], source.shape[2]]) - 1
 
 
-def _layers(covered: Tensor) -> tuple[Tensor, Tensor]:
-    """The parts to read at each pixel, `(B, 3, H, W)`, and whether they are there, of `covered` `(B, P, H, W)` bool."""
+def _layers(covered: Tensor) -> Tensor:
+    """The parts to read at each pixel, `(B, 3, H, W)`, of `covered` `(B, P, H, W)` bool; the first part where there is no other."""
     number = torch.arange(covered.shape[1], device=covered.device)[:, None, None]
     of_limbs = covered * number
     upper = of_limbs.amax(dim=1, keepdim=True)
     lower = (of_limbs * (number != upper)).amax(dim=1, keepdim=True)
-    part = torch.cat((torch.zeros_like(upper), lower, upper), dim=1)
-    return part, torch.cat((covered[:, :1], lower > 0, upper > 0), dim=1)
+    return torch.cat((torch.zeros_like(upper), lower, upper), dim=1)
 
 
 def _places(affines: Tensor, part: Tensor, offsets: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ BASE := $(shell python3 -c 'import sys; print(sys.base_prefix)')/bin/python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check report exp-show ablation pose-model docs clean
+.PHONY: help repro test check report exp-show ablation pose-model generator docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,10 @@ ablation: .venv/ready  ## Train every recipe with one budget, two seeds each; wr
 pose-model: .venv/ready  ## Train the shipped pose detector again and measure it: REAL=market.zip ANNOTATIONS=folder START=yolov8n-pose.pt
 	$(PYTHON) -m pipeline.pose_model train $(if $(START),--start $(START)) $(if $(REAL),--real $(REAL)) \
 		$(if $(ANNOTATIONS),--annotations $(ANNOTATIONS))
+
+generator: .venv/ready  ## Train a shipped generator again and measure it: NAME=real|drawn REAL=market.zip ANNOTATIONS=folder
+	$(PYTHON) -m pipeline.generators train $(or $(NAME),drawn) $(if $(REAL),--real $(REAL)) \
+		$(if $(ANNOTATIONS),--annotations $(ANNOTATIONS)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(JUDGE),--judge $(JUDGE))
 
 docs: .venv/ready  ## Build the documentation, build/docs/index.html; warnings are errors
 	$(PYTHON) -m sphinx -q -W --keep-going -b html docs build/docs

@@ -4,7 +4,7 @@ A trained generator draws a person in a new pose:
 
     from posegan import PoseTransfer
 
-    transfer = PoseTransfer.from_pretrained("models/generator.safetensors")
+    transfer = PoseTransfer.from_pretrained("real")          # comes with it; or models/generator.safetensors
     image = transfer(photo, "walking-3/left")     # Pillow, NumPy or a tensor, one or many; out comes the same kind
     image = transfer(photo, photo_of_somebody)    # the pose of another picture
 

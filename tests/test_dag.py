@@ -118,7 +118,7 @@ def test_table_stages_need_no_torch(stage):
 # Each folder imports only from those above it, where it imports from folders at all; as in docs/design.md.
 LAYERS = {
     "posegan": ("formats", "metrics", "model", "data", "frozen", "people", "training", "inference", "demo", "commands"),
-    "pipeline": ("http", "drawing", "pages", *STAGES, "inspect", "compare", "ablation", "pose_model"),
+    "pipeline": ("http", "drawing", "pages", *STAGES, "inspect", "compare", "ablation", "pose_model", "generators"),
 }
 
 

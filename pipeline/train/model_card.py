@@ -24,6 +24,12 @@ def counts(index: ShardIndex) -> list[SplitCount]:
     return [SplitCount(name, len(split), int(split.images.sum()), int(split.pairs.sum())) for name, split in splits]
 
 
+def trained_on(index: ShardIndex) -> str:
+    """How many people and images the split `train` has, in words; an image that stands in two samples counts twice."""
+    split = index.split("train", check_sizes=False)
+    return f"{int(split.images.sum()):,} images of {len(set(split.identities)):,} people"
+
+
 def model_card(
     params: Params,
     provenance: Mapping[str, str],

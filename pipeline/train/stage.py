@@ -22,7 +22,7 @@ from torch import nn
 from tqdm import tqdm
 
 from pipeline.stage_code import hash_of, stage_code
-from pipeline.train.model_card import counts, model_card
+from pipeline.train.model_card import counts, model_card, trained_on
 from posegan.cli import FILE, INTERRUPTED, params_option
 from posegan.config import Params, load_params
 from posegan.data.index import CACHE, ShardIndex
@@ -87,12 +87,13 @@ def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, liv
     if skipped := merged(data.skipped):
         click.echo(f"train: left out {skipped.summary()}")
     judge = save_discriminator(out.with_name(DISCRIMINATOR), run.state.discriminator, params.model)
-    origin = provenance(params, shards_sha256, _features(run)) | {DISCRIMINATOR_SHA256: judge}
+    index = ShardIndex.load(shards, cache)
+    origin = provenance(params, shards_sha256, _features(run)) | {DISCRIMINATOR_SHA256: judge, "trained_on": trained_on(index)}
     save_generator(out, run.state.ema, params.model, params.image, origin | {"step": str(run.state.step)})
     step, generator = _best(run.state)
     save_generator(best, generator, params.model, params.image, origin | {"step": str(step)})
     files = {os.path.relpath(path, card.parent): made for path, made in ((out, run.state.step), (best, step))}
-    write_atomically(card, model_card(params, origin, counts(ShardIndex.load(shards, cache)), run.state.history, files))
+    write_atomically(card, model_card(params, origin, counts(index), run.state.history, files))
     click.echo(f"train: {_summary(run.state)}; {speed}{time.monotonic() - started:.1f} s; wrote {out}")
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 from posegan.cli import FILE
-from posegan.commands.options import MODELS, newest_model
+from posegan.commands.options import MODEL_HELP, chosen_model
 from posegan.errors import PoseGANError
+from posegan.inference.shipped import named_model
 
 
 @click.command()
 @click.argument("out", type=FILE)
-@click.option("--model", type=FILE, help="Trained generator.  [default: the newest in models/]")
+@click.option("--model", type=FILE, help=MODEL_HELP)
 def export(out: Path, model: Path | None) -> None:
     """Write the generator to OUT: an ONNX file (NAME.onnx), or a folder in the layout of model hubs.
 
@@ -21,7 +22,7 @@ def export(out: Path, model: Path | None) -> None:
     """
     if out.suffix not in ("", ".onnx"):
         raise PoseGANError(f"{out}: expected a name that ends in .onnx, or a folder's name")
-    chosen = model or newest_model(MODELS)
+    chosen = named_model(chosen_model(model))
     if out.suffix == ".onnx":
         from posegan.inference.onnx_export import export_onnx
 

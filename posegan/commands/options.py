@@ -1,7 +1,7 @@
 """What the commands share: which model draws, which detector looks, on what processor, and how pictures are written."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from posegan.cli import FILE
 from posegan.config import AUTO, PoseConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
+from posegan.inference.shipped import DEFAULT, shipped_generators
 from posegan.people.detection import DEFAULTS
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 MODELS = Path("models")
 PARAMS = Path("params.yaml")
+MODEL_HELP = (
+    "A trained generator, a folder that export wrote, or one that comes with posegan: real, drawn.  "
+    f"[default: the newest in models/, else {DEFAULT}]"
+)
 
 
 def generator_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,14 +33,14 @@ def generator_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
         click.option("--params", type=FILE, help="Its section 'pose' names the detector.  [default: params.yaml if it is there]"),
         click.option("--detector", help="auto, an official name such as yolo11m-pose.pt, or a file of weights that you trust."),
-        click.option("--model", type=FILE, help="Trained generator, or a folder that export wrote.  [default: the newest in models/]"),
+        click.option("--model", type=FILE, help=MODEL_HELP),
     ):
         command = option(command)
     return command
 
 
 def open_transfer(model: Path | None, detector: str | None, params: Path | None, device: str) -> "PoseTransfer":
-    """The generator that the options name, else the newest, which is then said on stderr.
+    """The generator that the options name, else the newest, else the one that ships; which one is said on stderr unless it was named.
 
     Raises:
         PoseGANError: there is no such model, or it is no PoseGAN generator; the params are not valid; the device is not there.
@@ -43,13 +48,23 @@ def open_transfer(model: Path | None, detector: str | None, params: Path | None,
     config = pose_config(params, detector)
     from posegan.inference.transfer import PoseTransfer  # late, so that --help and a mistyped option answer at once
 
-    chosen = model or newest_model(MODELS)
+    chosen = chosen_model(model)
     transfer = PoseTransfer(chosen, device, config)
     if model is None:
         height, width = transfer.size
-        steps = transfer.card.provenance.get("iterations", "unknown")
-        click.echo(f"model: {chosen} ({height} x {width} pixels, trained for {steps} iterations)", err=True)
+        click.echo(f"model: {chosen} ({height} x {width} pixels; {_trained_on(chosen, transfer.card.provenance)})", err=True)
     return transfer
+
+
+def chosen_model(model: Path | None) -> Path:
+    """The model that `--model` names; without one the newest in `MODELS`, else the shipped one of the name `DEFAULT`."""
+    return model or newest_model(MODELS) or Path(DEFAULT)
+
+
+def _trained_on(model: Path, provenance: Mapping[str, str]) -> str:
+    if shipped := shipped_generators().get(str(model)):
+        return f"comes with posegan, trained on {shipped.trained_on}. {shipped.terms}"
+    return f"trained for {provenance.get('iterations', 'unknown')} iterations on {provenance.get('trained_on', 'unknown images')}"
 
 
 def pose_config(params: Path | None, detector: str | None = None) -> PoseConfig | None:
@@ -65,16 +80,14 @@ def pose_config(params: Path | None, detector: str | None = None) -> PoseConfig 
     return PoseConfig.model_validate(config.model_dump() | named)
 
 
-def newest_model(folder: Path) -> Path:
-    """The generator in `folder` that was written last: a .safetensors file, or an exported folder.
+def newest_model(folder: Path) -> Path | None:
+    """The generator in `folder` that was written last: a .safetensors file, or an exported folder; None if there is none."""
+    from posegan.training.initial import DISCRIMINATOR  # late, as it needs torch
 
-    Raises:
-        PoseGANError: there is none.
-    """
-    found = [*folder.glob("*.safetensors"), *(weights.parent for weights in folder.glob("*/model.safetensors"))]
-    if not found:
-        raise PoseGANError(f"{folder}: holds no trained generator; run make repro first, which trains one, or name another with --model")
-    return max(found, key=lambda path: ((path / "model.safetensors" if path.is_dir() else path).stat().st_mtime_ns, path.name))
+    files = (path for path in folder.glob("*.safetensors") if path.name != DISCRIMINATOR)
+    found = [*files, *(weights.parent for weights in folder.glob("*/model.safetensors"))]
+    written = ((path / "model.safetensors" if path.is_dir() else path).stat().st_mtime_ns for path in found)
+    return max(zip(written, found, strict=True), default=(0, None))[1]
 
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}

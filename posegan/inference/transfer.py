@@ -20,6 +20,7 @@ from posegan.device import choose_device
 from posegan.errors import PoseGANError
 from posegan.images import Fit, fit_keypoints, fit_person
 from posegan.inference.picture_types import Pictures, give_pictures, open_pictures
+from posegan.inference.shipped import DEFAULT, named_model
 from posegan.model.generator_file import generator_file, load_generator, read_generator_card
 from posegan.model.geometry import part_affines, part_masks
 from posegan.model.warp import warp_features
@@ -47,7 +48,8 @@ class PoseTransfer:
     """A trained generator, loaded once: draws the person of one picture in another pose.
 
     Args:
-        model: `models/generator.safetensors`, another file that training wrote, or a folder that `posegan export` wrote.
+        model: the name of a generator that comes with the program, `real` or `drawn`; `models/generator.safetensors` or another file
+            that training wrote; or a folder that `posegan export` wrote.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         detector: what finds people where no keypoints are given, or the section `pose` of params.yaml that describes it, or None for
             the shipped one; both are loaded when they are first needed.
@@ -56,15 +58,15 @@ class PoseTransfer:
         PoseGANError: the model is missing or not a PoseGAN generator; the device is not there.
     """
 
-    def __init__(self, model: str | Path, device: str = "auto", detector: Detector | PoseConfig | None = None) -> None:
-        path = generator_file(Path(model))
+    def __init__(self, model: str | Path = DEFAULT, device: str = "auto", detector: Detector | PoseConfig | None = None) -> None:
+        path = generator_file(named_model(model))
         self.card = read_generator_card(path)
         self.device = choose_device(device)
         self.generator = load_generator(path, self.device)
         self._detector = detector
 
     @classmethod
-    def from_pretrained(cls, model: str | Path, device: str = "auto", detector: Detector | PoseConfig | None = None) -> Self:
+    def from_pretrained(cls, model: str | Path = DEFAULT, device: str = "auto", detector: Detector | PoseConfig | None = None) -> Self:
         """The same as the constructor, under the name that other libraries have for it."""
         return cls(model, device, detector)
 

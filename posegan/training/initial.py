@@ -7,6 +7,7 @@ astray for a while. So each run writes its discriminator beside its generator, w
 import json
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -25,9 +26,9 @@ _OF_GENERATOR = ("deformation", "generator_channels", "image_skip", "upsampling"
 _OF_DISCRIMINATOR = ("discriminator_channels", "local_patches", "judged_source", "heatmap_sigma")
 
 
-def save_discriminator(path: Path, discriminator: nn.Module, model: ModelConfig) -> str:
-    """Write the discriminator with what describes it; equal inputs give equal bytes. Returns the file's SHA-256."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in discriminator.state_dict().items()}
+def save_discriminator(path: Path, discriminator: nn.Module, model: ModelConfig, dtype: torch.dtype = torch.float32) -> str:
+    """Write the discriminator, in `dtype`, with what describes it; equal inputs give equal bytes. Returns the file's SHA-256."""
+    tensors = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in discriminator.state_dict().items()}
     described = {key: getattr(model, key) for key in _OF_DISCRIMINATOR}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={_METADATA_KEY: json.dumps(described, sort_keys=True)})
@@ -64,18 +65,23 @@ def start_warm(state: TrainingState, params: Params) -> str:
         return f"starts from {path}; there is no {DISCRIMINATOR} beside it, so the discriminator starts untrained"
     if sha256_of(beside) != card.provenance.get(DISCRIMINATOR_SHA256):
         raise PoseGANError(f"train.initial: {beside}: not the discriminator of {path.name} beside it; move it away to start without one")
-    state.discriminator.load_state_dict(_read_discriminator(beside, params))
+    state.discriminator.load_state_dict(read_discriminator(beside, params.model))
     return f"starts from {path} and {beside.name} beside it"
 
 
-def _read_discriminator(path: Path, params: Params) -> dict[str, Tensor]:
+def read_discriminator(path: Path, model: ModelConfig) -> dict[str, Tensor]:
+    """The weights that `save_discriminator` wrote, in float32.
+
+    Raises:
+        PoseGANError: not such a file, or one of another architecture than `model`.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             described = json.loads((file.metadata() or {})[_METADATA_KEY])
             tensors: dict[str, Tensor] = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise PoseGANError(f"train.initial: {path}: not a discriminator's file ({error})") from error
-    _check(path, described, params.model.model_dump(), _OF_DISCRIMINATOR)
+    _check(path, described, model.model_dump(), _OF_DISCRIMINATOR)
     return tensors
 
 

@@ -1,0 +1,5 @@
+"""`python -m pipeline.generators`."""
+
+from pipeline.generators.command import main
+
+main()

@@ -1,0 +1,105 @@
+"""The card of a shipped generator: what it learned from, on what terms, and how good it is; and the page of all cards."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.generators.plans import PLANS
+from posegan.files import sha256_of, write_atomically
+from posegan.inference.shipped import CARD, GENERATOR
+from posegan.model.generator_file import load_generator, read_generator_card, save_generator
+from posegan.model.networks import Discriminator
+from posegan.training.initial import DISCRIMINATOR, DISCRIMINATOR_SHA256, read_discriminator, save_discriminator
+
+# What a card has of metrics.json, for each kind of test pairs: columns, and the rows that they are measured for.
+COLUMNS = ("ssim", "mask_ssim", "mask_l1", "pck", "ds", "sharpness")
+ROWS = {"generated": "", "warped": "warp_", "copied": "copy_", "real": "real_"}
+_PERFECT = {"ssim": 1.0, "mask_ssim": 1.0, "mask_l1": 0.0, "sharpness": 1.0}  # of the real image against itself
+
+
+def pack(name: str, models: Path, folder: Path, train: Mapping[str, Any]) -> None:
+    """Write a training's generator and discriminator in half precision into `folder`, with a card that has no figures yet.
+
+    Args:
+        name: of the plan.
+        models: the folder that the train stage wrote.
+        folder: that of the shipped generator.
+        train: the section `train` that it was trained with.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    made = read_generator_card(models / GENERATOR)
+    judge = Discriminator(made.model)
+    judge.load_state_dict(read_discriminator(models / DISCRIMINATOR, made.model))
+    judged = save_discriminator(folder / DISCRIMINATOR, judge, made.model, torch.float16)
+    provenance = made.provenance | {"shipped_as": name, DISCRIMINATOR_SHA256: judged}
+    save_generator(folder / GENERATOR, load_generator(models / GENERATOR), made.model, made.image, provenance, torch.float16)
+    pairs = int(provenance["step"]) * int(train["batch_size"])
+    plan = PLANS[name]
+    write_card(
+        folder,
+        {
+            "name": name,
+            "sha256": sha256_of(folder / GENERATOR),
+            "bytes": (folder / GENERATOR).stat().st_size,
+            "size": [made.image.height, made.image.width],
+            "trained_on": f"{pairs:,} pairs of {plan.people}",
+            "terms": plan.terms,
+            "command": f"python -m pipeline.generators train {name}",
+            "recipe": provenance["recipe"],
+            "model": made.model.model_dump(),
+            "train": {key: train[key] for key in sorted(train)},
+            "torch": provenance["torch"],
+            "measured": {},
+        },
+    )
+
+
+def figures(metrics: Mapping[str, Any], detector: str) -> dict[str, Any]:
+    """The card's part of one kind of test pairs, from their metrics.json; `detector` found the joints behind DS and PCK."""
+    rows = {
+        row: {column: _PERFECT[column] if row == "real" and column in _PERFECT else metrics.get(f"{prefix}{column}") for column in COLUMNS}
+        for row, prefix in ROWS.items()
+    }
+    return {"pairs": metrics["pairs"], "detector": detector, "rows": rows}
+
+
+def write_card(folder: Path, changes: Mapping[str, Any]) -> None:
+    """Write the card in `folder`, or change these parts of the one that is there; and the page of all cards beside the folders."""
+    path = folder / CARD
+    card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    write_atomically(path, json.dumps({**card, **changes}, indent=1) + "\n")
+    cards = [json.loads(each.read_text(encoding="utf-8")) for each in sorted(folder.parent.glob(f"*/{CARD}"))]
+    write_atomically(folder.parent / "README.md", page(cards))
+
+
+def page(cards: Sequence[Mapping[str, Any]]) -> str:
+    """All cards as a page to read."""
+    head = "# Generators that come with the program\n\nWritten from their cards by `python -m pipeline.generators`.\n"
+    return "\n".join([head, *(_section(card) for card in cards)])
+
+
+def _section(card: Mapping[str, Any]) -> str:
+    height, width = card["size"]
+    facts = [
+        f"## {card['name']}\n",
+        f"- {height} x {width} pixels, recipe {card['recipe']}, {card['model']['generator_channels']} channels at the first level, "
+        f"half precision, {card['bytes'] / 1e6:.1f} MB, SHA-256 {card['sha256']}",
+        f"- trained on {card['trained_on']}",
+        f"- terms: {card['terms']}",
+        f"- made by `{card['command']}`",
+    ]
+    return "\n".join([*facts, *(_table(kind, each) for kind, each in card["measured"].items()), ""])
+
+
+def _table(kind: str, each: Mapping[str, Any]) -> str:
+    lines = [
+        f"\n{each['pairs']:,} test pairs of {kind} people, whom no training saw; joints found by {each['detector']}:\n",
+        "| | " + " | ".join(COLUMNS) + " |",
+        "|---" * (len(COLUMNS) + 1) + "|",
+    ]
+    for row, values in each["rows"].items():
+        lines.append(f"| {row} | " + " | ".join("" if values[column] is None else f"{values[column]:.3f}" for column in COLUMNS) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,118 @@
+"""`python -m pipeline.generators train NAME` makes a shipped generator again; `measure` tells how good one is."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from pipeline.generators.card import figures, pack, write_card
+from pipeline.generators.plans import PLANS, Changes, Market, changed, data_of
+from posegan.cli import FILE, ProgramGroup
+from posegan.errors import PoseGANError
+from posegan.files import write_atomically
+from posegan.inference.shipped import FOLDER, GENERATOR
+
+ROOT = Path(__file__).parents[2]
+DATA = ("download", "pose", "pair", "shard")
+_SHIPPED_DETECTOR = "the detector that comes with the program"
+
+_Command = Callable[..., Any]
+
+
+def _options(command: _Command) -> _Command:
+    options = [
+        click.argument("name", type=click.Choice(list(PLANS))),
+        click.option("--work", type=FILE, default=Path("build/generators"), show_default=True, help="Folder for data, states and reports."),
+        click.option("--real", type=FILE, help="Market-1501's zip, whole or in part."),
+        click.option("--annotations", type=FILE, help="Folder of the published market-annotation-train.csv and -test.csv."),
+        click.option("--pairs", type=FILE, help="List of real test pairs.  [default: market-pairs-test.csv in that folder]"),
+        click.option("--judge", default="", help="Weights of the detector behind DS and PCK of real people.  [default: the shipped ones]"),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(cls=ProgramGroup)
+def main() -> None:
+    """Train or measure the generators that ship with the project."""
+
+
+@main.command()
+@_options
+@click.option("--trained", type=FILE, help="Take the finished training in this folder (params.yaml, models/) instead.")
+def train(
+    name: str, work: Path, real: Path | None, annotations: Path | None, pairs: Path | None, judge: str, trained: Path | None
+) -> None:  # fmt: skip
+    """Train the generator NAME by the pipeline's own stages, pack it into posegan/generators/, and measure it.
+
+    Stopped, the same command goes on. Market-1501 is for research only: so is what `real` makes of it.
+    """
+    market = _market(real, annotations, pairs, judge)
+    folder = trained or work / f"train-{name}"
+    if trained is None:
+        prepare(folder, {**data_of(name, market), "train": PLANS[name].train})
+        run(folder, "train")
+    pack(name, folder / "models", FOLDER / name, yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["train"])
+    measure_all(name, work, market)
+
+
+@main.command()
+@_options
+def measure(name: str, work: Path, real: Path | None, annotations: Path | None, pairs: Path | None, judge: str) -> None:
+    """Judge the shipped generator NAME on drawn test people, and on real ones where --real names them; write its card."""
+    measure_all(name, work, _market(real, annotations, pairs, judge))
+
+
+def measure_all(name: str, work: Path, market: Market | None) -> None:
+    """Measure on each kind of test pairs that is at hand, and write the card; figures of a kind that is not stay."""
+    card = json.loads((FOLDER / name / "card.json").read_text(encoding="utf-8"))
+    measured = dict(card["measured"])
+    for kind in ("drawn", *(["real"] if market else [])):
+        folder = work / f"judge-{kind}"
+        prepare(folder, data_of(kind, market))
+        report = Path("reports") / name
+        run(
+            folder, "evaluate", "--model", str((FOLDER / name / GENERATOR).absolute()), "--report", str(report), "--metrics", f"{name}.json"
+        )
+        detector = Path(market.judge).stem if kind == "real" and market and market.judge else _SHIPPED_DETECTOR
+        measured[kind] = figures(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), detector)
+    write_card(FOLDER / name, {"measured": measured})
+    click.echo(f"generators: wrote {FOLDER / name}; {FOLDER / 'README.md'} has the figures")
+
+
+def prepare(folder: Path, changes: Changes) -> None:
+    """Write params.yaml into `folder` and run the stages up to the shards, unless that was done with the same values."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(changed(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")), changes), sort_keys=False)
+    path, done = folder / "params.yaml", folder / "data.done"
+    if not (done.is_file() and done.read_text(encoding="utf-8") == text):
+        write_atomically(path, text)
+        for stage in DATA:
+            run(folder, stage)
+        write_atomically(done, text)
+
+
+def run(folder: Path, stage: str, *arguments: str) -> None:
+    """Run a stage in `folder`.
+
+    Raises:
+        PoseGANError: it failed; its own message is above.
+    """
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    line = [sys.executable, "-m", "pipeline", stage, *arguments]
+    if code := subprocess.run(line, cwd=folder, env=environment, check=False).returncode:
+        raise PoseGANError(f"{stage} in {folder} failed with exit code {code}; its message is above")
+
+
+def _market(real: Path | None, annotations: Path | None, pairs: Path | None, judge: str) -> Market | None:
+    if (real is None) != (annotations is None):
+        raise PoseGANError("--real and --annotations belong together: the zip of Market-1501 and the folder of its published joints")
+    return None if real is None or annotations is None else Market(real, annotations, pairs, judge).checked()

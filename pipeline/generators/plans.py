@@ -1,0 +1,106 @@
+"""What each shipped generator learns from, as changes to params.yaml, and on which pairs generators are measured."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from posegan.errors import PoseGANError
+from posegan.formats.pair_csv import read_pair_csv
+
+Changes = Mapping[str, Mapping[str, Any]]
+ANNOTATIONS = ("market-annotation-train.csv", "market-annotation-test.csv")
+PAIRS = "market-pairs-test.csv"
+
+
+class Plan(NamedTuple):
+    """One shipped generator."""
+
+    people: str  # whom it learns to draw
+    terms: str
+    train: Mapping[str, Any]  # changes to the section `train`
+
+
+PLANS = {
+    "real": Plan(
+        "real people: Market-1501's train images with the published joints",
+        "Trained on Market-1501, whose images may be used for research only: so may these weights and what they draw.",
+        {
+            "iterations": 14_000, "batch_size": 8, "ema_decay": 0.998, "precision": "bfloat16", "channels_last": True,
+            "pool_identities": 200, "validate_every": 1000, "sample_every": 1000, "checkpoint_every": 250, "log_every": 50,
+        },
+    ),
+    "drawn": Plan(
+        "drawn people: the built-in sample's train images",
+        "AGPL-3.0-or-later, as the program: nobody's picture was used.",
+        {},
+    ),
+}  # fmt: skip
+
+
+class Market(NamedTuple):
+    """Where the files of Market-1501 are.
+
+    Attributes:
+        archive: its zip, whole or in part.
+        annotations: a folder of the published joints, `ANNOTATIONS`.
+        pairs: the list of test pairs; None: `PAIRS` in that folder.
+        judge: weights of a detector that sees such images; "": the shipped one.
+    """
+
+    archive: Path
+    annotations: Path
+    pairs: Path | None = None
+    judge: str = ""
+
+    @property
+    def pair_list(self) -> Path:
+        """The list of test pairs."""
+        return self.pairs or self.annotations / PAIRS
+
+    def checked(self) -> "Market":
+        """The same, once every file is there.
+
+        Raises:
+            PoseGANError: one is not.
+        """
+        for path in (self.archive, *(self.annotations / name for name in ANNOTATIONS), self.pair_list):
+            if not path.is_file():
+                raise PoseGANError(
+                    f"{path}: no such file; docs/market1501.md tells where Market-1501 and its published joints and pairs are"
+                )
+        return self
+
+
+def data_of(kind: str, market: Market | None) -> Changes:
+    """The changes to params.yaml that give the images, joints and test pairs of a plan's kind, `drawn` or `real`.
+
+    Raises:
+        PoseGANError: real ones are wanted, and where they are was not said.
+    """
+    if kind == "drawn":
+        return {"dataset": {"source": "sample"}}
+    if market is None:
+        raise PoseGANError("--real and --annotations are missing: the zip of Market-1501 and the folder of its published joints")
+    market.checked()
+    judge = {"weights": str(Path(market.judge).absolute()), "image_size": 256} if market.judge else {}
+    return {
+        "dataset": {"source": "archive", "path": str(market.archive.absolute())},
+        "pose": {"source": "annotations", "annotations": [str((market.annotations / name).absolute()) for name in ANNOTATIONS],
+                 "trust_unpinned": bool(market.judge)},
+        "pair": {"test_pairs": str(market.pair_list.absolute())},
+        "evaluate": {"pairs": sum(1 for _ in read_pair_csv(market.pair_list)), "detector": judge},
+    }  # fmt: skip
+
+
+def changed(params: Mapping[str, Any], *changes: Changes) -> dict[str, Any]:
+    """`params` with these values in place of its own; sections within sections too."""
+    result = copy.deepcopy(dict(params))
+    for change in changes:
+        for section, values in change.items():
+            for key, value in values.items():
+                if isinstance(value, Mapping):
+                    result[section][key].update(value)
+                else:
+                    result[section][key] = value
+    return result

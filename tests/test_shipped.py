@@ -1,0 +1,197 @@
+"""The generators that come with the program: whole, as their cards say, drawing without --model, and made again by one command."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+
+from pipeline.generators import command
+from pipeline.generators.card import COLUMNS, figures, pack, page, write_card
+from pipeline.generators.command import main
+from pipeline.generators.plans import ANNOTATIONS, PLANS, Market, changed, data_of
+from posegan import PoseTransfer
+from posegan.__main__ import cli
+from posegan.config import parse_params
+from posegan.errors import PoseGANError
+from posegan.files import sha256_of
+from posegan.inference.shipped import CARD, DEFAULT, FOLDER, GENERATOR, named_model, shipped_generators
+from posegan.model.generator_file import read_generator_card, save_generator
+from posegan.training.initial import DISCRIMINATOR, DISCRIMINATOR_SHA256, save_discriminator, start_warm
+from posegan.training.state import TrainingState
+from tests.support.tiny_run import ROOT, tiny_params
+from tests.support.use_fixtures import drawn_person
+
+NAMES = sorted(PLANS)
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def card_of(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / name / CARD).read_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_plan_ships_small_and_as_its_card_says(name: str) -> None:
+    shipped, card = shipped_generators()[name], card_of(name)
+    assert shipped.path.stat().st_size == card["bytes"] <= 20e6
+    assert sha256_of(shipped.path) == card["sha256"]
+    made = read_generator_card(shipped.path)
+    assert (made.model.model_dump(), [made.image.height, made.image.width]) == (card["model"], card["size"])
+    assert made.provenance[DISCRIMINATOR_SHA256] == sha256_of(shipped.path.with_name(DISCRIMINATOR))
+    assert shipped.terms == PLANS[name].terms == card["terms"]
+    assert {kind: sorted(each["rows"]) for kind, each in card["measured"].items()} == {
+        kind: ["copied", "generated", "real", "warped"] for kind in ("drawn", "real")
+    }
+
+
+def test_the_plans_are_what_ships_and_the_page_is_that_of_the_cards() -> None:
+    assert sorted(shipped_generators()) == NAMES
+    assert DEFAULT in NAMES
+    assert (FOLDER / "README.md").read_text() == page([card_of(name) for name in NAMES])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plan_is_what_its_weights_were_trained_with(name: str) -> None:
+    planned = parse_params(changed(PARAMS, {"train": PLANS[name].train})).train.model_dump()
+    assert {key: value for key, value in card_of(name)["train"].items() if planned[key] != value and value != "recipe"} == {}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_generator_draws_by_its_name_and_is_a_warm_start(name: str) -> None:
+    drawn = PoseTransfer(name, "cpu")(drawn_person(0), "walking-3/left")
+    assert np.asarray(drawn).std() > 20
+    path = shipped_generators()[name].path
+    start = {"initial": str(path), "initial_sha256": sha256_of(path)}
+    params = parse_params(changed(PARAMS, {"train": start}))
+    told = start_warm(TrainingState(params, torch.device("cpu")), params)
+    assert told == f"starts from {path} and {DISCRIMINATOR} beside it"
+
+
+def test_a_name_means_the_shipped_one_and_all_else_is_a_path() -> None:
+    assert named_model(DEFAULT) == FOLDER / DEFAULT / GENERATOR
+    assert named_model("models/real.safetensors") == Path("models/real.safetensors")
+
+
+def test_without_any_trained_model_the_shipped_one_draws_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn_person(0).save("p.png")
+    result = CliRunner().invoke(cli, ["transfer", "p.png", "--pose", "standing", "--out", "o.png"])
+    assert result.exit_code == 0, result.output
+    card = card_of(DEFAULT)
+    assert f"model: {DEFAULT} (128 x 64 pixels; comes with posegan, trained on {card['trained_on']}. {card['terms']})" in result.output
+    named = CliRunner().invoke(cli, ["transfer", "p.png", "--pose", "standing", "--out", "named.png", "--model", DEFAULT])
+    assert named.exit_code == 0 and "model:" not in named.output
+    assert Path("named.png").read_bytes() == Path("o.png").read_bytes()
+    exported = CliRunner().invoke(cli, ["export", "folder"])
+    assert exported.exit_code == 0, exported.output
+    with PIL.Image.open("o.png") as image:
+        assert np.array_equal(np.asarray(PoseTransfer("folder", "cpu")(drawn_person(0), "standing")), np.asarray(image))
+
+
+# --- making them again
+
+
+def trained(folder: Path) -> Path:
+    """What a training leaves: the two networks, and the parameters."""
+    params = tiny_params()
+    state = TrainingState(params, torch.device("cpu"))
+    judge = save_discriminator(folder / "models" / DISCRIMINATOR, state.discriminator, params.model)
+    provenance = {"step": "6", "recipe": "ours", "torch": "2", DISCRIMINATOR_SHA256: judge}
+    save_generator(folder / "models" / GENERATOR, state.ema, params.model, params.image, provenance)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump()))
+    return folder
+
+
+def test_packing_halves_both_networks_and_keeps_them_a_pair(tmp_path: Path) -> None:
+    folder = trained(tmp_path / "run")
+    pack("real", folder / "models", tmp_path / "shipped" / "real", {"batch_size": 2, "iterations": 6})
+    out = tmp_path / "shipped" / "real"
+    card = json.loads((out / CARD).read_text())
+    assert card["trained_on"] == f"12 pairs of {PLANS['real'].people}"
+    assert (out / GENERATOR).stat().st_size < 0.6 * (folder / "models" / GENERATOR).stat().st_size
+    params = tiny_params(train={"initial": str(out / GENERATOR), "initial_sha256": card["sha256"]})
+    assert "and discriminator.safetensors beside it" in start_warm(TrainingState(params, torch.device("cpu")), params)
+    assert "## real" in (tmp_path / "shipped" / "README.md").read_text()
+
+
+def test_a_card_has_what_was_measured_and_a_page_shows_it(tmp_path: Path) -> None:
+    metrics = {"pairs": 9, "ssim": 0.25, "pck": 0.5, "warp_pck": 0.125, "real_pck": 0.9, "mask_l1": 0.1, "sharpness": None}
+    found = figures(metrics, "a detector")
+    assert found["rows"]["generated"] == dict.fromkeys(COLUMNS) | {"ssim": 0.25, "pck": 0.5, "mask_l1": 0.1}
+    assert found["rows"]["warped"]["pck"] == 0.125
+    assert found["rows"]["real"] == {"ssim": 1.0, "mask_ssim": 1.0, "mask_l1": 0.0, "pck": 0.9, "ds": None, "sharpness": 1.0}
+    pack("drawn", trained(tmp_path / "run") / "models", tmp_path / "drawn", {"batch_size": 2})
+    write_card(tmp_path / "drawn", {"measured": {"real": found}})
+    text = (tmp_path / "README.md").read_text()
+    assert "9 test pairs of real people, whom no training saw; joints found by a detector" in text
+    assert "| generated | 0.250 |  | 0.100 | 0.500 |  |  |" in text
+
+
+def market(folder: Path) -> Market:
+    folder.mkdir()
+    for name in (*ANNOTATIONS, "market.zip"):
+        (folder / name).touch()
+    (folder / "pairs.csv").write_text("from,to\na.jpg,b.jpg\nb.jpg,a.jpg\n")
+    return Market(folder / "market.zip", folder, folder / "pairs.csv", str(folder / "judge.pt"))
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_every_plans_parameters_are_valid(tmp_path: Path, kind: str) -> None:
+    params = parse_params(changed(PARAMS, data_of(kind, market(tmp_path / "market")), {"train": PLANS[kind].train}))
+    assert params.evaluate.pairs == (2 if kind == "real" else PARAMS["evaluate"]["pairs"])
+    assert params.evaluate.detector.image_size == (256 if kind == "real" else "auto")
+
+
+def test_changes_leave_the_rest_and_the_original_as_they_are() -> None:
+    before = {"a": {"b": 1, "c": {"d": 2, "e": 3}}, "f": {"g": 4}}
+    assert changed(before, {"a": {"c": {"d": 5}}}, {"f": {"g": 6}}) == {"a": {"b": 1, "c": {"d": 5, "e": 3}}, "f": {"g": 6}}
+    assert before == {"a": {"b": 1, "c": {"d": 2, "e": 3}}, "f": {"g": 4}}
+
+
+def test_one_command_runs_the_stages_once_packs_and_measures_on_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[str, str]] = []
+
+    def run(folder: Path, stage: str, *arguments: str) -> None:
+        ran.append((folder.name, stage))
+        if stage == "train":
+            trained(folder)
+        if stage == "evaluate":
+            name = arguments[arguments.index("--metrics") + 1]
+            (folder / name).write_text(json.dumps({"pairs": 3, "pck": 0.5}))
+
+    monkeypatch.setattr(command, "run", run)
+    monkeypatch.setattr(command, "FOLDER", tmp_path / "shipped")
+    files = market(tmp_path / "market")
+    options = ["--work", str(tmp_path), "--real", str(files.archive), "--annotations", str(files.annotations), "--pairs", str(files.pairs)]
+    result = CliRunner().invoke(main, ["train", "real", *options])
+    assert result.exit_code == 0, result.output
+    data = ["download", "pose", "pair", "shard"]
+    assert ran == [
+        *(("train-real", stage) for stage in (*data, "train")),
+        *(("judge-drawn", stage) for stage in (*data, "evaluate")),
+        *(("judge-real", stage) for stage in (*data, "evaluate")),
+    ]
+    card = json.loads((tmp_path / "shipped" / "real" / CARD).read_text())
+    assert {kind: each["rows"]["generated"]["pck"] for kind, each in card["measured"].items()} == {"drawn": 0.5, "real": 0.5}
+    ran.clear()
+    assert CliRunner().invoke(main, ["measure", "real", "--work", str(tmp_path)]).exit_code == 0
+    assert ran == [("judge-drawn", "evaluate")]
+    assert set(json.loads((tmp_path / "shipped" / "real" / CARD).read_text())["measured"]) == {"drawn", "real"}
+
+
+def test_a_stage_that_fails_ends_it_and_missing_files_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PoseGANError, match=r"train in .* failed with exit code 1; its message is above"):
+        command.run(tmp_path, "train")
+    for options, told in (
+        ([], "--real and --annotations are missing"),
+        (["--real", "absent.zip"], "--real and --annotations belong together"),
+        (["--real", "absent.zip", "--annotations", str(tmp_path)], "absent.zip: no such file; docs/market1501.md tells"),
+    ):
+        result = CliRunner().invoke(main, ["train", "real", "--work", str(tmp_path), *options])
+        assert (result.exit_code, result.output.count("\n")) == (1, 1)
+        assert told in result.output

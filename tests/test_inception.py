@@ -1,6 +1,7 @@
 """FID, KID and Inception Score: closed forms, agreement with torchmetrics, and the same numbers however the images come."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,15 @@ import torch
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 from torchmetrics.image.kid import poly_mmd
 
+from pipeline.evaluate.image_sets import new_set
+from pipeline.evaluate.metrics import METHODS, set_metrics
+from pipeline.evaluate.train_images import train_moments
+from posegan.data.index import ShardIndex
 from posegan.errors import PoseGANError
 from posegan.frozen.inception import CLASSES, FEATURES, InceptionNetwork, Moments, frechet_distance, inception_score, kernel_distance
 from tests.support.random_weights import as_weights, random_state
+from tests.support.small_market import Prepared
+from tests.support.tiny_run import tiny_params
 
 CPU = torch.device("cpu")
 
@@ -38,6 +45,52 @@ def test_streamed_moments_are_those_of_all_at_once() -> None:
     np.testing.assert_allclose(few.root().T @ few.root(), few.covariance(), atol=1e-9)
     with pytest.raises(ValueError, match="at least 2 images, got 1"):
         moments(rows[:1]).covariance()
+
+
+def test_kept_moments_are_the_same_and_damaged_ones_are_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows, path = features(0), tmp_path / "train.safetensors"
+    assert Moments.load(path) is None
+    moments(rows).save(path)
+    kept = Moments.load(path)
+    assert kept is not None and kept.count == len(rows)
+    assert frechet_distance(kept, moments(features(1))) == pytest.approx(frechet_distance(moments(rows), moments(features(1))))
+    path.write_bytes(path.read_bytes()[:100])
+    assert Moments.load(path) is None
+    assert "not readable" in caplog.text
+
+
+def test_every_train_image_counts_once(prepared: Prepared, tmp_path: Path) -> None:
+    seen: list[np.ndarray] = []
+
+    def network(images: torch.Tensor) -> np.ndarray:
+        seen.extend(images.numpy())
+        return images.flatten(1)[:, : FEATURES + CLASSES].numpy().astype(np.float32)
+
+    index, path = ShardIndex.load(prepared.shards), tmp_path / "train.safetensors"
+    found = train_moments(index, tiny_params().image, network, path)
+    stored = [index.read(sample) for split in ("train", "val") for sample in index.split(split)]
+    names = {name for sample in stored for name in sample.names}
+    assert found is not None and found.count == len(seen) == len(names) > 10
+    rows = np.stack(seen).reshape(len(seen), -1)[:, :FEATURES].astype(np.float64)
+    np.testing.assert_allclose(found.mean, rows.mean(axis=0))
+    again = train_moments(index, tiny_params().image, network, path)
+    assert len(seen) == len(names) and again is not None and again.count == found.count  # kept
+
+
+def test_small_sets_say_that_fid_is_biased_and_a_missing_train_set_is_named() -> None:
+    sets = {method: new_set() for method in METHODS}
+    for number, images in enumerate(sets.values()):
+        rows = np.random.default_rng(number).normal(size=(6, FEATURES + CLASSES)).astype(np.float32)
+        images.add(rows, rows)
+    train = Moments()
+    train.add(np.random.default_rng(9).normal(size=(7, FEATURES)))
+    values, reasons = set_metrics(sets, train, 0)
+    assert values["generated"]["fid_train"] == frechet_distance(sets["generated"].moments, train)
+    assert values["real_target"]["fid_train"] > 0 and "fid" not in values["real_target"]
+    assert reasons["fid"] == reasons["fid_train"] == "of 6 images: too high by an unknown amount below 2,048; see kid, which is not"
+    values, reasons = set_metrics(sets, None, 0)
+    assert "fid_train" not in values["generated"]
+    assert reasons["fid_train"] == "the shards hold no train images"
 
 
 def test_fid_of_equal_covariances_is_the_squared_distance_of_the_means() -> None:

@@ -66,6 +66,21 @@ def test_ssim_and_psnr_agree_with_scikit_image(pair: str) -> None:
     np.testing.assert_allclose(similarity.psnr(first, second), [peak_signal_noise_ratio(a, b, data_range=255) for a, b in pairs], rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(128, 64), (51, 51), (256, 176)])
+def test_the_wide_window_agrees_with_scikit_image_on_floats(size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.nn.functional.interpolate(images(seed).float(), size).to(torch.uint8) for seed in (0, 1))
+    noisy = (first.int() + torch.randint(-20, 20, first.shape, generator=generator)).clamp(0, 255).to(torch.uint8)
+    for other in (second, noisy):
+        pairs = zip(as_arrays(first), as_arrays(other), strict=True)
+        expected = [structural_similarity(b / 255, a / 255, win_size=51, data_range=1, channel_axis=2) for a, b in pairs]
+        np.testing.assert_allclose(similarity.ssim_51(first, other), expected, atol=1e-6)
+
+
+def test_a_window_that_does_not_fit_has_no_score() -> None:
+    assert similarity.ssim_51(images(0), images(1)).isnan().all()
+
+
 def test_ssim_agrees_with_torchmetrics_away_from_the_border() -> None:
     first, second = images(0, 9), images(1, 9)
     _, full = structural_similarity_index_measure(

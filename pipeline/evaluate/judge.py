@@ -24,6 +24,7 @@ from pipeline.raw_archive import parse_name
 from posegan.config import EvaluateConfig
 from posegan.data.batches import PairBatch, to_float, to_pictures, to_uint8
 from posegan.formats.table import KEYPOINT_COLUMNS
+from posegan.frozen.inception import Moments
 from posegan.metrics.pose_masks import masked, pose_masks
 from posegan.model.copying import warp_image
 from posegan.people.estimator import Detector
@@ -47,11 +48,14 @@ class Judge:
         networks: those at hand.
         config: of the evaluation.
         features: a file that keeps Inception's features of the real images for the next run; None keeps none.
+        train: moments of Inception's features of the train images, where they are known.
     """
 
-    def __init__(self, detector: Detector, networks: Networks, config: EvaluateConfig, features: Path | None = None) -> None:
+    def __init__(
+        self, detector: Detector, networks: Networks, config: EvaluateConfig, features: Path | None = None, train: Moments | None = None
+    ) -> None:
         self.watch = Stopwatch()
-        self._networks, self._config = networks, config
+        self._networks, self._config, self._train = networks, config, train
         self._frames: list[pd.DataFrame] = []
         self._detect = _Detections(detector)
         self._poses = ContentCache(self._detect)
@@ -103,7 +107,7 @@ class Judge:
         if not self._sets:
             return {}, {}
         with self.watch.part("FID, KID, IS"):
-            return set_metrics(self._sets, self._config.seed)
+            return set_metrics(self._sets, self._train, self._config.seed)
 
     def _similarity(self, images: Tensor, targets: Tensor, masks: Tensor, same: bool) -> Columns:
         networks, count = self._networks.comparing, len(images)

@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 
 from pipeline.evaluate.image_sets import ImageSet, inception_score_of
-from posegan.frozen.inception import PAPER_SPLITS, frechet_distance, kernel_distance
+from posegan.frozen.inception import PAPER_SPLITS, Moments, frechet_distance, kernel_distance
 from posegan.frozen.reid import identity_consistency
 from posegan.metrics.keypoints import pck, pckh, pckh_paper
 from posegan.metrics.pose_masks import masked
 from posegan.metrics.sharpness import sharpness
-from posegan.metrics.similarity import SSIM, both_ssims, l1, mask_l1, psnr
+from posegan.metrics.similarity import SSIM, both_ssims, l1, mask_l1, psnr, ssim_51
 from posegan.skeleton import person_heights
 
+FEW = 2048  # images: with fewer, the covariance of Inception's 2048 features is singular, and FID is biased
 Kind = Literal["similarity", "difference", "detector", "identity", "joints", "set"]
 # What a row's function is given and gives; metrics.json has the kinds in this order.
 KINDS: dict[Kind, str] = {
@@ -32,7 +33,7 @@ KINDS: dict[Kind, str] = {
     "detector": "confidences (B,), NaN where nobody was found -> (B,)",
     "identity": "features (N, F), the sources' (N, F), whose each is (N,) -> (N,)",
     "joints": "found and wanted keypoints (B, K, 3), the share of a person's height -> hits and counted (B, K)",
-    "set": "ImageSet, that of the real images, seed -> a number",
+    "set": "ImageSet, References, seed -> a number",
 }
 
 
@@ -106,7 +107,7 @@ class Metric(NamedTuple):
     @property
     def is_reading(self) -> bool:
         """Whether it is another metric once more in a paper's reading: worth its mean, but no pictures and charts of its own."""
-        return self.name.endswith("_paper")
+        return self.name.endswith(("_paper", "_51"))
 
     @property
     def stands_in(self) -> bool:
@@ -130,6 +131,7 @@ def _similar(features: Any, sources: Any, people: Any) -> Any:
 _ROWS = (
     Metric("ssim", "SSIM", 3, "higher", "similarity", lambda pair: pair.ssims.standard, 1.0, headline=True),
     Metric("ssim_paper", "SSIM, paper's", 3, "higher", "similarity", lambda pair: pair.ssims.paper, 1.0),
+    Metric("ssim_51", "SSIM, GFLA's", 3, "higher", "similarity", lambda pair: ssim_51(pair.images, pair.targets), 1.0),
     Metric("mask_ssim", "mask-SSIM", 3, "higher", "similarity", lambda pair: pair.mask_ssims.standard, 1.0, headline=True),
     Metric("mask_ssim_paper", "mask-SSIM, paper's", 3, "higher", "similarity", lambda pair: pair.mask_ssims.paper, 1.0),
     Metric("l1", "L1 (0..1)", 4, "lower", "difference", lambda pair: l1(pair.images, pair.targets), 0.0, headline=True),
@@ -147,17 +149,21 @@ _ROWS = (
     Metric("mask_lpips_random_filters", "mask-LPIPS' stand-in, random filters", 3, "lower", "difference",
            lambda pair: pair.seen_by("random_filters", inside=True), 0.0, "random_filters"),
     Metric("lpips_vgg", "LPIPS (VGG-16)", 3, "lower", "difference", lambda pair: pair.seen_by("vgg16"), 0.0, "vgg16"),
-    Metric("fid", "FID", 2, "lower", "set", lambda images, real, seed: frechet_distance(images.moments, real.moments), 0.0, "inception"),
-    Metric("kid", "KID", 4, "lower", "set", lambda images, real, seed: kernel_distance(images.all_features, real.all_features, seed),
-           0.0, "inception"),
-    Metric("is", "IS", 3, "higher", "set", lambda images, real, seed: inception_score_of(images.logits, 1, seed), network="inception"),
-    Metric("is_paper", "IS, paper's", 3, "higher", "set", lambda images, real, seed: inception_score_of(images.logits, PAPER_SPLITS, seed),
-           network="inception"),
+    Metric("fid", "FID", 2, "lower", "set",
+           lambda images, others, seed: frechet_distance(images.moments, others.real.moments), 0.0, "inception"),
+    Metric("fid_train", "FID, against the train set", 2, "lower", "set",
+           lambda images, others, seed: frechet_distance(images.moments, others.train), network="inception"),
+    Metric("kid", "KID", 4, "lower", "set",
+           lambda images, others, seed: kernel_distance(images.all_features, others.real.all_features, seed), 0.0, "inception"),
+    Metric("is", "IS", 3, "higher", "set",
+           lambda images, others, seed: inception_score_of(images.logits, 1, seed), network="inception"),
+    Metric("is_paper", "IS, paper's", 3, "higher", "set",
+           lambda images, others, seed: inception_score_of(images.logits, PAPER_SPLITS, seed), network="inception"),
     # The target's mask does not fit the source.
-    Metric("mask_is", "mask-IS", 3, "higher", "set", lambda images, real, seed: inception_score_of(images.masked_logits, 1, seed),
-           network="inception", of_copies=False),
+    Metric("mask_is", "mask-IS", 3, "higher", "set",
+           lambda images, others, seed: inception_score_of(images.masked_logits, 1, seed), network="inception", of_copies=False),
     Metric("mask_is_paper", "mask-IS, paper's", 3, "higher", "set",
-           lambda images, real, seed: inception_score_of(images.masked_logits, PAPER_SPLITS, seed), network="inception", of_copies=False),
+           lambda images, others, seed: inception_score_of(images.masked_logits, PAPER_SPLITS, seed), network="inception", of_copies=False),
     Metric("ds", "DS", 3, "higher", "detector", lambda confidence: np.nan_to_num(confidence, nan=0.0), headline=True),
     Metric("found", "person found", 3, "higher", "detector", lambda confidence: ~np.isnan(confidence)),
     Metric("pck", "PCK", 3, "higher", "joints", _pck, pooled=("joints_hit", "joints"), headline=True),
@@ -179,19 +185,32 @@ def of_kinds(*kinds: Kind) -> tuple[Metric, ...]:
     return tuple(metric for metric in _ROWS if metric.kind in kinds)
 
 
-def set_metrics(sets: Mapping[str, ImageSet], seed: int) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """The metrics of whole sets of images, by method; and by metric why it has none.
+class References(NamedTuple):
+    """What the metrics of sets compare with."""
 
-    `seed` is of KID's subsets and of the splits' order.
+    real: ImageSet  # the targets of the same pairs
+    train: Moments | None  # of the train images; None where the shards hold none
+
+
+def set_metrics(sets: Mapping[str, ImageSet], train: Moments | None, seed: int) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """The metrics of whole sets of images, by method; and by metric why it has none, or what to know of it.
+
+    `seed` is of KID's subsets and of the splits' order; `train` as in `References`.
     """
+    others = References(sets["real_target"], train)
+    count = others.real.moments.count
     values: dict[str, dict[str, float]] = {}
     reasons: dict[str, str] = {}
     for method, images in sets.items():
         values[method] = {}
         for metric in of_kinds("set"):
-            if not metric.is_trivial(method):
+            if metric.name == "fid_train" and train is None:
+                reasons[metric.name] = "the shards hold no train images"
+            elif not metric.is_trivial(method):
                 try:
-                    values[method][metric.name] = metric.measure(images, sets["real_target"], seed)
+                    values[method][metric.name] = metric.measure(images, others, seed)
+                    if metric.name.startswith("fid") and count < FEW:
+                        reasons[metric.name] = f"of {count:,} images: too high by an unknown amount below {FEW:,}; see kid, which is not"
                 except ValueError as error:  # too few images
                     reasons[metric.name] = str(error)
     return values, reasons

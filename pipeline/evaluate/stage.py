@@ -25,6 +25,7 @@ from pipeline.evaluate.other_images import OtherImages
 from pipeline.evaluate.report import Evaluation, write_report
 from pipeline.evaluate.scores import Summary, flat_metrics, summarise
 from pipeline.evaluate.stopwatch import Stopwatch
+from pipeline.evaluate.train_images import train_moments
 from pipeline.pose.weights import with_local_weights
 from posegan.cli import FILE, params_option
 from posegan.config import EvaluateConfig, Params, PoseConfig, load_params
@@ -36,6 +37,7 @@ from posegan.device import choose_device, keep_freed_memory
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, write_atomically
 from posegan.formats.pair_csv import read_pair_csv
+from posegan.frozen.inception import Moments
 from posegan.model.generator_file import GeneratorCard, load_generator, read_generator_card
 from posegan.people.detectors import settled
 from posegan.people.estimator import Detector, PoseEstimator
@@ -206,7 +208,8 @@ def judge(params: Params, subject: Subject, detector: Detector, places: Places) 
     config, stream = params.evaluate, subject.stream
     networks = open_networks(config, places.weights, places.downloads, choose_device(config.device))
     order = stream.order if isinstance(stream, NamedStream) else None
-    scorer, album = Judge(detector, networks, config, _feature_file(places, networks, config)), AlbumMaker(order)
+    train = _train_moments(params, places, networks)
+    scorer, album = Judge(detector, networks, config, _feature_file(places, networks, config), train), AlbumMaker(order)
     batches = tqdm(subject.batches, "evaluate", math.ceil(len(stream) / config.batch_size), unit="batch", mininterval=0.5, disable=None)
     started = time.perf_counter()
     for batch, generated, files in batches:
@@ -248,9 +251,17 @@ def _save(folder: Path, batch: PairBatch, images: Tensor) -> list[str]:
     return names
 
 
-def _feature_file(places: Places, networks: Networks, config: EvaluateConfig) -> Path | None:
-    """Where the real images' features are kept: named after everything that decides them but the images."""
+def _train_moments(params: Params, places: Places, networks: Networks) -> Moments | None:
+    if networks.inception is None:
+        return None
+    index = ShardIndex.load(places.shards)
+    shown = f"{index.sha256} {params.image.height} x {params.image.width}"
+    return train_moments(index, params.image, networks.inception, _feature_file(places, networks, params.evaluate, shown))
+
+
+def _feature_file(places: Places, networks: Networks, config: EvaluateConfig, images: str = "") -> Path | None:
+    """Where the real images' features are kept: named after everything that decides them but the images, which `images` may name."""
     if places.state is None or networks.inception is None:
         return None
-    key = f"{networks.sha256s['inception']} {choose_device(config.device).type} torch {torch.__version__}"
+    key = f"{images}{networks.sha256s['inception']} {choose_device(config.device).type} torch {torch.__version__}"
     return places.state / f"inception-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"

@@ -7,9 +7,14 @@ Legend: N images, F = 2048 features, C = 1008 classes.
 """
 
 import io
+import logging
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import safetensors
+import safetensors.numpy
 import torch
 from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
@@ -17,7 +22,10 @@ from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metri
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
 from posegan.errors import PoseGANError
+from posegan.files import atomic_path
 from posegan.frozen.weights import OfficialFile, Weights
+
+logger = logging.getLogger(__name__)
 
 INCEPTION = OfficialFile(
     "Inception v3 (2015-12-05)",
@@ -83,6 +91,28 @@ class Moments:
         self.mean += apart * (count / total)
         self.count = total
         self._rows = [*self._rows, rows] if total <= len(self.mean) else []
+
+    def save(self, path: Path) -> None:
+        """Keep them in a file; one that cannot be written is told, and the next run takes longer."""
+        try:
+            with atomic_path(path) as temporary:
+                safetensors.numpy.save_file({"count": np.array(self.count), "mean": self.mean, "scatter": self._scatter}, temporary)
+        except (PoseGANError, safetensors.SafetensorError) as error:
+            logger.warning("%s: not kept: %s", path, error)
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """What `save` kept; None where there is no such file, or a damaged one."""
+        try:
+            stored = safetensors.numpy.load_file(path) if path.is_file() else None
+            if stored is None:
+                return None
+            moments = cls(len(stored["mean"]))
+            moments.count, moments.mean, moments._scatter = int(stored["count"]), stored["mean"], stored["scatter"]
+            return moments
+        except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+            logger.warning("%s: not readable (%s); it is computed again", path, error)
+            return None
 
     def covariance(self) -> npt.NDArray[np.float64]:
         """`(F, F)`, of the sample (divided by N - 1).

@@ -5,6 +5,7 @@ float64 number per image, `(B,)`, so that means and spreads are the caller's cho
 docs/metrics.md has the definitions and their sources side by side.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,10 +20,13 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 SSIM_WINDOW = 11  # pixels: 3.5 sigma to each side
 SSIM_SIGMA = 1.5  # pixels
 _BORDER = SSIM_WINDOW // 2
+WIDE_WINDOW = 51  # pixels, of `ssim_51`
 _CHUNK = 4  # images whose maps fit a core's cache
 _GREY = np.float32(127.5)  # taken off before squaring, so that float32 keeps the variances' digits
 
 Floats = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+Terms = tuple[Floats, Floats, Floats, Floats]  # the means' product, covariance, squared means' sum, variances' sum
 
 
 class SSIM(NamedTuple):
@@ -61,7 +65,7 @@ def ssim(images: Tensor, targets: Tensor) -> Tensor:
     scikit-image's `structural_similarity(gaussian_weights=True, sigma=1.5,
     use_sample_covariance=False, data_range=255)`.
     """
-    return _over_chunks(images, targets, paper=False)[0]
+    return _over_chunks(images, targets, partial(_score_chunk, paper=False))[0]
 
 
 def both_ssims(images: Tensor, targets: Tensor) -> SSIM:
@@ -70,15 +74,26 @@ def both_ssims(images: Tensor, targets: Tensor) -> SSIM:
     There the data range is that of each generated image, so that pale images score differently; NaN where that image is
     of one value. `images` are the generated ones: this variant is not symmetric.
     """
-    return SSIM(*_over_chunks(images, targets, paper=True))
+    return SSIM(*_over_chunks(images, targets, partial(_score_chunk, paper=True)))
 
 
-def _over_chunks(images: Tensor, targets: Tensor, paper: bool) -> list[Tensor]:
+def ssim_51(images: Tensor, targets: Tensor) -> Tensor:
+    """Structural similarity per image in -1 .. 1 as GFLA's code takes it (Ren et al., 2020), and the work after it.
+
+    Uniform window of 51 x 51 pixels, sample covariance, data range 255 (there 1, of images in 0 .. 1); the 25 pixels at each
+    border do not count; NaN for images that such a window does not fit into. This is scikit-image's
+    `structural_similarity(win_size=51, data_range=255)`.
+    """
+    if min(images.shape[-2:]) < WIDE_WINDOW:
+        return torch.full((len(images),), torch.nan, dtype=torch.float64, device=images.device)
+    return _over_chunks(images, targets, _score_wide_chunk)[0]
+
+
+def _over_chunks(images: Tensor, targets: Tensor, score: Callable[[list[Tensor]], list[Scores]]) -> list[Tensor]:
     _check_images(images, targets)
     if min(images.shape[-2:]) < SSIM_WINDOW:
         raise ValueError(f"images: SSIM needs at least 11 x 11 pixels, got {tuple(images.shape[-2:])}")
     chunks = [list(part) for part in zip(*(torch.split(batch.cpu(), _CHUNK) for batch in (images, targets)), strict=True)]
-    score = partial(_score_chunk, paper=paper)
     if (threads := min(torch.get_num_threads(), len(chunks))) > 1:  # NumPy and OpenCV let go of the interpreter
         with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(score, chunks))
@@ -87,45 +102,63 @@ def _over_chunks(images: Tensor, targets: Tensor, paper: bool) -> list[Tensor]:
     return [torch.from_numpy(np.concatenate(column)).to(images.device) for column in zip(*parts, strict=True)]
 
 
-def _score_chunk(chunk: list[Tensor], paper: bool) -> list[npt.NDArray[np.float64]]:
+def _score_chunk(chunk: list[Tensor], paper: bool) -> list[Scores]:
     """SSIM `(b,)` of b images and targets by the standard range and, if asked for, by the paper's."""
     images, targets = (part.numpy().astype(np.float32) - _GREY for part in chunk)
-    # Window means of x, y, x^2 + y^2 and xy: the two variances appear in SSIM only as their sum.
-    maps = np.stack([images, targets, images * images + targets * targets, images * targets])  # (4, b, 3, H, W)
-    mean_x, mean_y, squares, products = _window_means(maps)
-    mean_square, mean_product = mean_x * mean_x + mean_y * mean_y, mean_x * mean_y
-    squares -= mean_square  # the sum of the variances
-    products -= mean_product  # the covariance
-    shift = _GREY * (mean_x + mean_y)  # back to the true means
-    terms = mean_product + (shift + _GREY**2), products, mean_square + 2 * (shift + _GREY**2), squares
+    terms = _terms(images, targets, _gaussian_means)
     ranges = [np.full(len(images), 255, np.float32)]
     if paper:
         flat = images.reshape(len(images), -1)
         ranges.append(flat.max(axis=1) - flat.min(axis=1))
-    return [_mean_similarity(terms, data_range) for data_range in ranges]
+    return [_mean_similarity(terms, data_range, _BORDER) for data_range in ranges]
 
 
-def _mean_similarity(terms: tuple[Floats, ...], data_range: Floats) -> npt.NDArray[np.float64]:
-    """Mean of the SSIM map over all windows inside the image; `data_range` is `(b,)`.
+def _score_wide_chunk(chunk: list[Tensor]) -> list[Scores]:
+    """`ssim_51` `(b,)` of b images and targets."""
+    images, targets = (part.numpy().astype(np.float32) - _GREY for part in chunk)
+    means, covariance, squares, variances = _terms(images, targets, _uniform_means)
+    sample = np.float32(WIDE_WINDOW**2 / (WIDE_WINDOW**2 - 1))  # unbiased estimates
+    terms = means, sample * covariance, squares, sample * variances
+    return [_mean_similarity(terms, np.full(len(images), 255, np.float32), WIDE_WINDOW // 2)]
 
-    `terms` are the means' product, the covariance, the sum of the squared means and that of the variances.
-    """
+
+def _terms(images: Floats, targets: Floats, window_means: Callable[[Floats], Floats]) -> Terms:
+    """What SSIM is made of around each pixel, from images and targets of which `_GREY` was taken off."""
+    # Window means of x, y, x^2 + y^2 and xy: the two variances appear in SSIM only as their sum.
+    maps = np.stack([images, targets, images * images + targets * targets, images * targets])  # (4, b, 3, H, W)
+    mean_x, mean_y, squares, products = window_means(maps)
+    mean_square, mean_product = mean_x * mean_x + mean_y * mean_y, mean_x * mean_y
+    squares -= mean_square  # the sum of the variances
+    products -= mean_product  # the covariance
+    shift = _GREY * (mean_x + mean_y)  # back to the true means
+    return mean_product + (shift + _GREY**2), products, mean_square + 2 * (shift + _GREY**2), squares
+
+
+def _mean_similarity(terms: Terms, data_range: Floats, border: int) -> Scores:
+    """Mean of the SSIM map over all windows inside the image, `border` pixels off its edges; `data_range` is `(b,)`."""
     c1, c2 = (np.square(constant * data_range)[:, None, None, None] for constant in (np.float32(0.01), np.float32(0.03)))
     product, covariance, squares, variances = terms
     similarity = (product + c1 / 2) * (covariance + c2 / 2)
     with np.errstate(invalid="ignore", divide="ignore"):  # where the range is 0
         similarity /= (squares + c1) * ((variances + c2) / 4)
-    inside = similarity[..., _BORDER:-_BORDER, _BORDER:-_BORDER]
+    inside = similarity[..., border:-border, border:-border]
     return np.where(data_range > 0, inside.mean(axis=(1, 2, 3), dtype=np.float64), np.nan)
 
 
-def _window_means(maps: Floats) -> Floats:
+def _gaussian_means(maps: Floats) -> Floats:
     """Gaussian means of maps `(..., H, W)` around each pixel; those nearer than 5 px to a border are not meant to be read."""
     weights = np.exp(-np.square(np.arange(SSIM_WINDOW) - _BORDER) / (2 * SSIM_SIGMA**2))
     kernel = (weights / weights.sum()).astype(np.float32)
     # All maps in one tall picture: where one meets the next, only border pixels see both.
     blurred: Any = cv2.sepFilter2D(maps.reshape(-1, maps.shape[-1]), -1, kernel, kernel)
     result: Floats = blurred.reshape(maps.shape)
+    return result
+
+
+def _uniform_means(maps: Floats) -> Floats:
+    """Means of maps `(..., H, W)` over the 51 x 51 pixels around each; those nearer than 25 px to a border are not meant to be read."""
+    sums: Any = cv2.boxFilter(maps.reshape(-1, maps.shape[-1]), cv2.CV_64F, (WIDE_WINDOW, WIDE_WINDOW))
+    result: Floats = sums.reshape(maps.shape).astype(np.float32)
     return result
 
 

@@ -20,7 +20,8 @@ from posegan.__main__ import cli
 from posegan.config import parse_params
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
-from posegan.inference.shipped import CARD, DEFAULT, FOLDER, GENERATOR, named_model, shipped_generators
+from posegan.inference.model_names import named_model
+from posegan.inference.shipped import CARD, DEFAULT, FOLDER, GENERATOR, shipped_generators
 from posegan.model.generator_file import read_generator_card, save_generator
 from posegan.training.initial import DISCRIMINATOR, DISCRIMINATOR_SHA256, save_discriminator, start_warm
 from posegan.training.state import TrainingState

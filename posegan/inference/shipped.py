@@ -25,12 +25,6 @@ def shipped_generators() -> dict[str, Shipped]:
     return {path.parent.name: _shipped(path) for path in sorted(FOLDER.glob(f"*/{CARD}"))}
 
 
-def named_model(model: str | Path) -> Path:
-    """The path of a model: `model` itself, or that of the shipped generator of this name."""
-    found = shipped_generators().get(str(model))
-    return found.path if found else Path(model)
-
-
 def _shipped(card_path: Path) -> Shipped:
     card: dict[str, Any] = json.loads(card_path.read_text(encoding="utf-8"))
     return Shipped(card_path.parent.name, card_path.with_name(GENERATOR), card["trained_on"], card["terms"])

@@ -19,8 +19,9 @@ from posegan.data.batches import to_float, to_uint8
 from posegan.device import choose_device
 from posegan.errors import PoseGANError
 from posegan.images import Fit, fit_keypoints, fit_person
+from posegan.inference.model_names import named_model
 from posegan.inference.picture_types import Pictures, give_pictures, open_pictures
-from posegan.inference.shipped import DEFAULT, named_model
+from posegan.inference.shipped import DEFAULT
 from posegan.model.generator_file import generator_file, load_generator, read_generator_card
 from posegan.model.geometry import part_affines, part_masks
 from posegan.model.warp import warp_features
@@ -49,7 +50,7 @@ class PoseTransfer:
 
     Args:
         model: the name of a generator that comes with the program, `real` or `drawn`; `models/generator.safetensors` or another file
-            that training wrote; or a folder that `posegan export` wrote.
+            that training wrote; a folder that `posegan export` wrote; or `user/model` on the Hugging Face hub (`posegan[hub]`).
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         detector: what finds people where no keypoints are given, or the section `pose` of params.yaml that describes it, or None for
             the shipped one; both are loaded when they are first needed.

@@ -7,7 +7,7 @@ BASE := $(shell python3 -c 'import sys; print(sys.base_prefix)')/bin/python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check report exp-show ablation pose-model generator docs clean
+.PHONY: help repro test check report exp-show ablation pose-model generator wheel docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,15 @@ generator: .venv/ready  ## Train a shipped generator again and measure it: NAME=
 	$(PYTHON) -m pipeline.generators train $(or $(NAME),drawn) $(if $(REAL),--real $(REAL)) \
 		$(if $(ANNOTATIONS),--annotations $(ANNOTATIONS)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(JUDGE),--judge $(JUDGE))
 
+wheel: .venv/ready  ## Build dist/*.whl, the library alone, and draw a picture with it in a bare environment, build/bare
+	rm -rf dist build/bare && mkdir -p dist build/bare
+	$(PYTHON) -c 'from setuptools import build_meta; build_meta.build_wheel("dist")'
+	$(BASE) -m venv build/bare/venv
+	build/bare/venv/bin/python -m pip install --quiet dist/*.whl
+	cp posegan/demo/people/1.jpg posegan/demo/people/keypoints.csv build/bare
+	cd build/bare && venv/bin/posegan transfer 1.jpg --keypoints keypoints.csv --pose walking-3/left --out drawn.png
+	@du -sh dist/*.whl build/bare/venv; echo "Picture: build/bare/drawn.png"
+
 docs: .venv/ready  ## Build the documentation, build/docs/index.html; warnings are errors
 	$(PYTHON) -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo "Documentation: build/docs/index.html"
@@ -62,4 +71,6 @@ else
 	$(BASE) -m pip --python $(PYTHON) install --quiet --no-deps -r requirements.lock
 	$(BASE) -m pip --python $(PYTHON) install --quiet --no-deps -e .
 endif
+	@# The wheel is the library alone; here the pipeline, the benchmarks and the tests are importable from anywhere.
+	@$(PYTHON) -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "posegan-checkout.pth").write_text("$(CURDIR)\n")'
 	@touch $@

@@ -9,9 +9,9 @@ import torch
 from posegan.config import Params, parse_params
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
-from posegan.model.generator_file import save_generator
+from posegan.model.generator_file import DISCRIMINATOR, save_generator
 from posegan.training.checkpoints import fingerprint
-from posegan.training.initial import DISCRIMINATOR, DISCRIMINATOR_SHA256, save_discriminator, start_warm
+from posegan.training.initial import DISCRIMINATOR_SHA256, save_discriminator, start_warm
 from posegan.training.state import TrainingState
 from tests.support.tiny_run import tiny_params
 

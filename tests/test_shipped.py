@@ -22,8 +22,8 @@ from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.inference.model_names import named_model
 from posegan.inference.shipped import CARD, DEFAULT, FOLDER, GENERATOR, shipped_generators
-from posegan.model.generator_file import read_generator_card, save_generator
-from posegan.training.initial import DISCRIMINATOR, DISCRIMINATOR_SHA256, save_discriminator, start_warm
+from posegan.model.generator_file import DISCRIMINATOR, read_generator_card, save_generator
+from posegan.training.initial import DISCRIMINATOR_SHA256, save_discriminator, start_warm
 from posegan.training.state import TrainingState
 from tests.support.tiny_run import ROOT, tiny_params
 from tests.support.use_fixtures import drawn_person

@@ -10,9 +10,9 @@ import torch
 from pipeline.generators.plans import PLANS
 from posegan.files import sha256_of, write_atomically
 from posegan.inference.shipped import CARD, GENERATOR
-from posegan.model.generator_file import load_generator, read_generator_card, save_generator
+from posegan.model.generator_file import DISCRIMINATOR, load_generator, read_generator_card, save_generator
 from posegan.model.networks import Discriminator
-from posegan.training.initial import DISCRIMINATOR, DISCRIMINATOR_SHA256, read_discriminator, save_discriminator
+from posegan.training.initial import DISCRIMINATOR_SHA256, read_discriminator, save_discriminator
 
 # What a card has of metrics.json, for each kind of test pairs: columns, and the rows that they are measured for.
 COLUMNS = ("ssim", "mask_ssim", "mask_l1", "pck", "ds", "sharpness")

@@ -29,12 +29,12 @@ from posegan.data.index import CACHE, ShardIndex
 from posegan.data.reader import merged
 from posegan.device import keep_freed_memory
 from posegan.files import write_atomically
-from posegan.model.generator_file import save_generator
+from posegan.model.generator_file import DISCRIMINATOR, save_generator
 from posegan.training import data as training_data
 from posegan.training import loop
 from posegan.training.checkpoints import CheckpointFolder, fingerprint
 from posegan.training.data import open_training_data
-from posegan.training.initial import DISCRIMINATOR, DISCRIMINATOR_SHA256, save_discriminator
+from posegan.training.initial import DISCRIMINATOR_SHA256, save_discriminator
 from posegan.training.loop import StoppedError
 from posegan.training.progress import LossRecord, Record, SampleRecord
 from posegan.training.ranks import joined

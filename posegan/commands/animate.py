@@ -33,6 +33,7 @@ _MOST_LOST = 0.5  # of a sequence's pictures; with more, too little is known of 
 @click.argument("source", type=FILE)
 @click.option("--poses", required=True, help="walking/SIDE, a list such as standing/front,waving/front, a folder of pictures, or a video.")
 @click.option("--out", required=True, type=FILE, help="Where to write: .gif, .mp4, or .png for a strip.")
+@click.option("--keypoints", type=FILE, help="A file that has the joints of SOURCE, by its name; then nobody looks for them.")
 @click.option("--frames", type=click.IntRange(2, 10_000), default=24, show_default=True, help="Of a walk; at most so many of a video.")
 @click.option("--between", "steps", type=click.IntRange(1, 100), default=1, show_default=True, help="Pictures for each pose of a sequence.")
 @click.option("--smooth", "sigma", type=click.FloatRange(0, 100), default=1.0, show_default=True, help="Of found poses: over how many.")
@@ -42,8 +43,8 @@ _MOST_LOST = 0.5  # of a sequence's pictures; with more, too little is known of 
 @click.option("--grid", is_flag=True, help="Show the source and the pose beside each picture.")
 @generator_options
 def animate(
-    source: Path, poses: str, out: Path, frames: int, steps: int, sigma: float, loop: bool | None, rate: float, scale: int, grid: bool,
-    model: Path | None, detector: str | None, params: Path | None, device: str,
+    source: Path, poses: str, out: Path, keypoints: Path | None, frames: int, steps: int, sigma: float, loop: bool | None,
+    rate: float, scale: int, grid: bool, model: Path | None, detector: str | None, params: Path | None, device: str,
 ) -> None:  # fmt: skip
     """Draw the person of the picture SOURCE moving.
 
@@ -55,7 +56,7 @@ def animate(
     transfer = open_transfer(model, detector, params, device)
     from posegan.inference.jobs import People
 
-    with People(transfer) as people:
+    with People(transfer, keypoints=keypoints) as people:
         person = people.one(source).fitted
     sequence = _sequence(poses, frames, steps, sigma, loop, transfer)
     drawn = [_enlarged(picture, scale) for picture in _draw(transfer, person, sequence, grid)]

@@ -82,7 +82,7 @@ def pose_config(params: Path | None, detector: str | None = None) -> PoseConfig 
 
 def newest_model(folder: Path) -> Path | None:
     """The generator in `folder` that was written last: a .safetensors file, or an exported folder; None if there is none."""
-    from posegan.training.initial import DISCRIMINATOR  # late, as it needs torch
+    from posegan.model.generator_file import DISCRIMINATOR  # late, as it needs torch
 
     files = (path for path in folder.glob("*.safetensors") if path.name != DISCRIMINATOR)
     found = [*files, *(weights.parent for weights in folder.glob("*/model.safetensors"))]

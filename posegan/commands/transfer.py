@@ -31,14 +31,15 @@ _WRITERS, _WAITING = 4, 64  # threads, and results that may wait for them
 @click.option("--pose", help="A built-in pose such as walking-3/left, a picture of somebody, or FILE#IMAGE, a row of a file of keypoints.")
 @click.option("--pairs", type=FILE, help="A CSV from,to of pictures and poses, instead of SOURCE and --pose; its files are beside it.")
 @click.option("--out", required=True, type=FILE, help="Where to write: .png, .jpg, .json (what was detected), or a folder for many.")
+@click.option("--keypoints", type=FILE, help="A file that has the joints of all pictures, by their names; then nobody looks for them.")
 @click.option("--grid", is_flag=True, help="Write source, target pose and result side by side.")
 @click.option("--paste", is_flag=True, help="Write the whole SOURCE with the result in its person's place.")
 @click.option("--format", "suffix", type=click.Choice(["png", "jpg", "json"]), default="png", show_default=True, help="In a folder.")
 @click.option("--batch-size", type=click.IntRange(1, 1024), default=16, show_default=True, help="People drawn at once.")
 @generator_options
 def transfer(
-    source: Path | None, pose: str | None, pairs: Path | None, out: Path, grid: bool, paste: bool, suffix: str, batch_size: int,
-    model: Path | None, detector: str | None, params: Path | None, device: str,
+    source: Path | None, pose: str | None, pairs: Path | None, out: Path, keypoints: Path | None, grid: bool, paste: bool, suffix: str,
+    batch_size: int, model: Path | None, detector: str | None, params: Path | None, device: str,
 ) -> None:  # fmt: skip
     """Draw the person of the picture SOURCE, or of every picture in the folder SOURCE, in another pose.
 
@@ -57,16 +58,16 @@ def transfer(
     jobs = list(_listed_jobs(pairs, out, suffix)) if pairs is not None else list(_jobs(source or Path(), pose or "", out, suffix))
     if many and (out.suffix or out.is_file()) and not out.is_dir():
         raise PoseGANError(f"{out}: expected a folder's name for {len(jobs):,} results")
-    _run(jobs, many, grid, paste, batch_size, open_transfer(model, detector, params, device))
+    _run(jobs, many, grid, paste, batch_size, open_transfer(model, detector, params, device), keypoints)
 
 
-def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int, transfer: "PoseTransfer") -> None:
+def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int, transfer: "PoseTransfer", keypoints: Path | None) -> None:
     from posegan.inference.jobs import Failed, People, draw_all
 
     failures = 0
     with ExitStack() as stack:
         writers, writing = stack.enter_context(ThreadPoolExecutor(_WRITERS)), deque[Future[None]]()
-        people = stack.enter_context(People(transfer, keep_photos=paste, remembered=4 * batch_size))
+        people = stack.enter_context(People(transfer, keep_photos=paste, remembered=4 * batch_size, keypoints=keypoints))
         bar = stack.enter_context(tqdm(total=len(jobs), unit="image", disable=None if many else True, desc="transfer"))
         for result in draw_all(jobs, transfer, people, batch_size):
             if isinstance(result, Failed):

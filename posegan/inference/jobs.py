@@ -55,10 +55,11 @@ class People:
         transfer: whose size and detector are used.
         keep_photos: keep the whole image, to paste a result back.
         remembered: how many people stay in memory.
+        keypoints: a file that has the joints of the images, by their names; None: they are found.
     """
 
-    def __init__(self, transfer: PoseTransfer, keep_photos: bool = False, remembered: int = 512) -> None:
-        self._transfer, self._keep_photos, self._remembered = transfer, keep_photos, remembered
+    def __init__(self, transfer: PoseTransfer, keep_photos: bool = False, remembered: int = 512, keypoints: Path | None = None) -> None:
+        self._transfer, self._keep_photos, self._remembered, self._keypoints = transfer, keep_photos, remembered, keypoints
         self._people: OrderedDict[Path, Person | PoseGANError] = OrderedDict()
         self._decoding: dict[Path, Future[PIL.Image.Image]] = {}
         self._pool = ThreadPoolExecutor(DECODERS)
@@ -87,9 +88,7 @@ class People:
                     images[path] = self._decoding.pop(path).result()
                 except PoseGANError as error:
                     result[path] = error
-        people = self._transfer.detector.estimate(list(images.values())) if images else []
-        for (path, image), person in zip(images.items(), people, strict=True):
-            result[path] = self._person(path, image, person)
+        result |= self._find(images) if self._keypoints is None else {path: self._look_up(path, image) for path, image in images.items()}
         self._people.update(result)
         while len(self._people) > self._remembered:
             self._people.popitem(last=False)
@@ -106,6 +105,17 @@ class People:
             raise person
         return person
 
+    def _find(self, images: dict[Path, PIL.Image.Image]) -> dict[Path, Person | PoseGANError]:
+        people = self._transfer.detector.estimate(list(images.values())) if images else []
+        return {path: self._person(path, image, person) for (path, image), person in zip(images.items(), people, strict=True)}
+
+    def _look_up(self, path: Path, image: PIL.Image.Image) -> Person | PoseGANError:
+        try:
+            row = read_row(self._keypoints or Path(), path.name)
+        except PoseGANError as error:
+            return error
+        return self._person(path, image, as_person(row.keypoints, row.size, image.size))
+
     def _person(self, path: Path, image: PIL.Image.Image, pose: PersonPose | None) -> Person | PoseGANError:
         try:
             keypoints = torso_of(pose, str(path))
@@ -113,6 +123,17 @@ class People:
             return error
         assert pose is not None  # `torso_of` refuses nobody
         return Person(path, image.size, pose, self._transfer.fit(Posed(image, keypoints)), image if self._keep_photos else None)
+
+
+def as_person(keypoints: Keypoints, size: tuple[int, int] | None, image_size: tuple[int, int]) -> PersonPose:
+    """Joints that a file has for an image of `size` (width, height in pixels; None: of the image's own), as if they were found in it."""
+    width, height = size or image_size
+    joints = keypoints.copy()
+    joints[:, :2] = (joints[:, :2] + 0.5) * np.divide(image_size, (width, height)) - 0.5  # pixel centres stand at whole numbers
+    there = joints[:, 2] > 0
+    joints[~there] = 0
+    box = np.concatenate([joints[there, :2].min(axis=0), joints[there, :2].max(axis=0)])
+    return PersonPose(joints.astype(np.float32), float(joints[there, 2].mean()), box.astype(np.float32))
 
 
 class Job(NamedTuple):

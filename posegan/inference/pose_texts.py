@@ -17,7 +17,6 @@ from posegan.errors import PoseGANError
 from posegan.formats.annotation import read_json
 from posegan.formats.detect import detect_format, read_format
 from posegan.formats.openpose import read_openpose_file
-from posegan.formats.table import read_keypoints
 from posegan.people.detection import Keypoints
 from posegan.people.pose_library import POSES
 from posegan.skeleton import TORSO
@@ -102,6 +101,10 @@ def _annotations(path: Path) -> tuple[list[str], Callable[[int], Row]]:
 
 @lru_cache(maxsize=4)
 def _table(path: Path) -> tuple[list[str], Callable[[int], Row]]:
+    try:
+        from posegan.formats.table import read_keypoints
+    except ImportError:
+        raise PoseGANError(f"{path}: tables are read by pyarrow: pip install 'posegan[detect]', or name a CSV or JSON file") from None
     table, joints = read_keypoints(path)
     sizes = list(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True))
     return table["image"].to_pylist(), lambda number: Row(joints[number], sizes[number] if all(sizes[number]) else None)

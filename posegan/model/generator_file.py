@@ -22,6 +22,7 @@ from posegan.errors import PoseGANError
 from posegan.files import atomic_path
 from posegan.model.networks import Generator
 
+DISCRIMINATOR = "discriminator.safetensors"  # beside a generator's file, what judged it: for a warm start
 _FORMAT = 2  # of the exported generator; raise it when an older program could not read a newer file
 
 

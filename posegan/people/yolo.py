@@ -14,14 +14,23 @@ from typing import Any
 
 from posegan.errors import PoseGANError
 
+_MISSING = (
+    "finding people in pictures needs ultralytics: pip install 'posegan[detect]', or give their joints (--keypoints FILE); "
+    "in a checkout `make repro` builds the whole environment"
+)
+
 
 @cache
 def import_yolo() -> Any:
     """Import ultralytics offline, mute and without side effects on this process; give its YOLO class."""
-    import cv2  # these late, too: who only asks for --help waits for none of them
-    import numpy as np
+    import numpy as np  # these late, too: who only asks for --help waits for none of them
     import torch
     from PIL import Image
+
+    try:
+        import cv2
+    except ImportError as error:
+        raise PoseGANError(_MISSING) from error
 
     settings_folder = tempfile.mkdtemp(prefix="posegan-ultralytics-")
     atexit.register(shutil.rmtree, settings_folder, ignore_errors=True)
@@ -40,7 +49,7 @@ def import_yolo() -> Any:
 
         settings.update({"sync": False})
     except ImportError as error:
-        raise PoseGANError(f"ultralytics cannot be imported ({error}); run `make repro` to build the environment") from error
+        raise PoseGANError(f"{_MISSING} ({error})") from error
     finally:
         Image.open, torch.save = image_open, torch_save
         torch.set_num_threads(threads)

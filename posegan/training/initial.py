@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from posegan.config import ModelConfig, Params
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, sha256_of
-from posegan.model.generator_file import load_generator, read_generator_card
+from posegan.model.generator_file import DISCRIMINATOR, load_generator, read_generator_card
 from posegan.training.state import TrainingState
 
-DISCRIMINATOR = "discriminator.safetensors"  # beside a generator's file
 DISCRIMINATOR_SHA256 = "discriminator_sha256"  # in a generator's provenance
 _METADATA_KEY = "posegan-discriminator"
 # What decides which weights there are, and what they mean.

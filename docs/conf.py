@@ -18,8 +18,9 @@ autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "special-members": "__call__"}
 napoleon_numpy_docstring = False
 
-html_theme = "alabaster"
-html_theme_options = {"description": "One person, another pose", "page_width": "72rem", "fixed_sidebar": True}
+html_theme = "furo"
+html_title = "PoseGAN"
+html_theme_options = {"navigation_with_keys": True}
 html_show_sphinx = False
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from posegan.errors import PoseGANError
+from posegan.places import FILE, PlacedCommand
 
 INTERRUPTED = 130
-FILE = click.Path(path_type=Path)
 _DEBUG = "posegan.debug"  # key in click's context
 
 
@@ -21,6 +21,8 @@ class ProgramGroup(click.Group):
     Usage errors exit with 2, as in every click program. `--debug`, before or after the subcommand's
     name, lets the traceback through.
     """
+
+    command_class = PlacedCommand
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The group's options, with --debug among them so that --help shows it."""

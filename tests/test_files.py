@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from posegan.errors import PoseGANError
-from posegan.files import atomic_path, check_sha256, sha256_of, write_atomically
+from posegan.files import (
+    NOTE,
+    atomic_folder,
+    atomic_path,
+    check_replaceable,
+    check_sha256,
+    contents,
+    note,
+    noted,
+    sha256_of,
+    write_atomically,
+)
 
 
 def test_what_was_written_is_there_and_nothing_beside_it(tmp_path):
@@ -30,10 +41,49 @@ def test_a_failure_keeps_the_old_content_and_leaves_nothing(tmp_path):
 
 def test_a_folder_is_replaced_whole(tmp_path):
     for content in ("one", "two"):
-        with atomic_path(tmp_path / "folder") as temporary:
-            temporary.mkdir()
+        with atomic_folder(tmp_path / "folder", lambda _: {"one"}) as temporary:
             (temporary / content).write_text(content)
-    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["two"]
+    assert contents(tmp_path) == {"folder/two"}
+
+
+def test_a_folder_of_somebody_else_is_never_replaced(tmp_path):
+    theirs = tmp_path / "folder" / "deep" / "theirs"
+    theirs.parent.mkdir(parents=True)
+    with atomic_folder(tmp_path / "other", lambda _: set()) as temporary:
+        (temporary / "a").touch()
+    for what in ("holds other files, such as deep", "holds other files, such as deep/theirs"):
+        with pytest.raises(PoseGANError, match=what), atomic_folder(tmp_path / "folder", lambda _: set()):
+            pytest.fail("the work was begun")
+        theirs.write_text("theirs")
+    with pytest.raises(PoseGANError, match="a file; choose"), atomic_folder(theirs, contents):
+        pytest.fail("the work was begun")
+    assert contents(tmp_path) == {"folder/deep/theirs", "other/a"}
+
+
+def test_files_that_came_during_the_work_are_kept(tmp_path):
+    with pytest.raises(PoseGANError, match="such as new"), atomic_folder(tmp_path / "folder", lambda _: set()) as temporary:
+        (temporary / "ours").touch()
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "new").touch()
+    assert contents(tmp_path) == {"folder/new"}
+
+
+def test_a_note_says_which_files_are_ours(tmp_path):
+    note(tmp_path / "a", ["one", "deep/two"])
+    note(tmp_path / "a", ["one", "three"])
+    assert (tmp_path / "a" / NOTE).read_text().splitlines() == [NOTE, "deep/two", "one", "three"]
+    (tmp_path / "a" / "three").touch()
+    (tmp_path / "a" / ".DS_Store").touch()
+    check_replaceable(tmp_path / "a", noted)
+    (tmp_path / "a" / "four").touch()
+    with pytest.raises(PoseGANError, match="such as four"):
+        check_replaceable(tmp_path / "a", noted)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "a/.."])
+def test_what_has_no_name_is_not_written(name):
+    with pytest.raises(PoseGANError, match="expected the name of something to write"):
+        write_atomically(Path(name), b"x")
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -5,6 +5,7 @@ import copy
 import io
 import os
 import platform
+import re
 import shutil
 import signal
 import tempfile
@@ -23,13 +24,14 @@ from tqdm import tqdm
 
 from pipeline.stage_code import hash_of, stage_code
 from pipeline.train.model_card import counts, model_card
-from posegan.cli import FILE, INTERRUPTED, params_option
+from posegan.cli import INTERRUPTED, params_option
 from posegan.config import Params, load_params
 from posegan.data.index import CACHE, ShardIndex
 from posegan.data.reader import merged
 from posegan.device import keep_freed_memory
-from posegan.files import write_atomically
+from posegan.files import check_replaceable, contents, write_atomically
 from posegan.model.generator_file import save_generator
+from posegan.places import OUTPUT, OUTPUT_FOLDER, WORKING_FOLDER, PlacedCommand
 from posegan.training import data as training_data
 from posegan.training import loop
 from posegan.training.checkpoints import CheckpointFolder, fingerprint
@@ -41,20 +43,28 @@ from posegan.training.ranks import joined
 from posegan.training.state import TrainingState
 
 
-@click.command()
+@click.command(cls=PlacedCommand)
 @params_option()
 @click.option(
     "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
 )
-@click.option("--out", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator to write (EMA weights).")
 @click.option(
-    "--best", type=FILE, default=Path("models/best/generator.safetensors"), show_default=True, help="The same, of the highest val_quality."
+    "--out", type=OUTPUT, default=Path("models/generator.safetensors"), show_default=True, help="Generator to write (EMA weights)."
 )
-@click.option("--card", type=FILE, default=Path("models/generator.md"), show_default=True, help="Model card to write.")
-@click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Folder for DVCLive's metrics.")
-@click.option("--samples", type=FILE, default=Path("reports/samples"), show_default=True, help="Folder for sample grids.")
-@click.option("--state", type=FILE, default=Path("state"), show_default=True, help="Folder for the state that a stopped run resumes from.")
-@click.option("--cache", type=FILE, default=CACHE, show_default=True, help="Folder for shards fetched from an address.")
+@click.option(
+    "--best",
+    type=OUTPUT,
+    default=Path("models/best/generator.safetensors"),
+    show_default=True,
+    help="The same, of the highest val_quality.",
+)
+@click.option("--card", type=OUTPUT, default=Path("models/generator.md"), show_default=True, help="Model card to write.")
+@click.option("--live", type=OUTPUT_FOLDER, default=Path("dvclive"), show_default=True, help="Folder for DVCLive's metrics.")
+@click.option("--samples", type=OUTPUT_FOLDER, default=Path("reports/samples"), show_default=True, help="Folder for sample grids.")
+@click.option(
+    "--state", type=WORKING_FOLDER, default=Path("state"), show_default=True, help="Folder for the state that a stopped run resumes from."
+)
+@click.option("--cache", type=WORKING_FOLDER, default=CACHE, show_default=True, help="Folder for shards fetched from an address.")
 def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, live: Path, samples: Path, state: Path, cache: Path) -> None:
     """Train the generator and the discriminator (parameters: image, model, loss, features, train).
 
@@ -65,6 +75,8 @@ def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, liv
     started = time.monotonic()
     keep_freed_memory()
     with joined() as ranks, stop_on_signals() as stop:
+        check_replaceable(live, log_files)  # now, and not when the data was read
+        check_replaceable(samples, sample_files)
         params = load_params(params_path)
         data, shards_sha256 = open_training_data(shards, params, cache, rank=ranks.rank, world_size=ranks.world_size)
         name = fingerprint(params, shards_sha256, hash_of(training_code()))
@@ -157,12 +169,26 @@ def open_live(folder: Path) -> Live:
         return Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None)
 
 
+def sample_files(folder: Path) -> set[str]:
+    """The sample grids of a folder."""
+    return set(filter(_GRID.fullmatch, contents(folder)))
+
+
+def log_files(folder: Path) -> set[str]:
+    """DVCLive's logs in a folder: it removes old ones when it starts."""
+    return set(filter(_LOG.fullmatch, contents(folder)))
+
+
+_GRID, _LOG = re.compile(r"step-\d{8}\.png"), re.compile(r"metrics\.json|plots/metrics(/\w+\.tsv)?")
+
+
 class SampleFolder:
     """The sample grids: kept beside the state, since DVC deletes a stage's outputs before it runs, and copied out."""
 
     def __init__(self, folder: Path, kept: Path, step: int) -> None:
         """Fill `folder` with the grids that a run up to `step` had made."""
         self.folder, self.kept = folder, kept
+        check_replaceable(folder, sample_files)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for path in sorted(kept.glob("step-*.png")):

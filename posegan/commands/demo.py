@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 
 from posegan.commands.options import generator_options, open_transfer
+from posegan.places import PlacedCommand
 
 
-@click.command()
+@click.command(cls=PlacedCommand)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; any but loopback lets others in.")
 @click.option("--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="0: any free one.")
 @click.option("--open/--no-open", "show", default=False, show_default=True, help="Open it in the browser.")

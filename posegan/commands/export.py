@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from posegan.cli import FILE
 from posegan.commands.options import MODELS, newest_model
 from posegan.errors import PoseGANError
+from posegan.places import FILE, OUTPUT_FILE_OR_FOLDER, PlacedCommand
 
 
-@click.command()
-@click.argument("out", type=FILE)
+@click.command(cls=PlacedCommand)
+@click.argument("out", type=OUTPUT_FILE_OR_FOLDER)
 @click.option("--model", type=FILE, help="Trained generator.  [default: the newest in models/]")
 def export(out: Path, model: Path | None) -> None:
     """Write the generator to OUT: an ONNX file (NAME.onnx), or a folder in the layout of model hubs.

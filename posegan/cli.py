@@ -81,6 +81,11 @@ class LateGroup(ProgramGroup):
                 formatter.write_dl(list(commands.items()))
 
 
+def is_debug() -> bool:
+    """Whether the command that runs was given --debug."""
+    return bool(click.get_current_context().meta.get(_DEBUG))
+
+
 def params_option(what: str = "Parameters.") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`--params` of a stage, which it gets as `params_path`."""
     return click.option("--params", "params_path", type=FILE, default=Path("params.yaml"), show_default=True, help=what)

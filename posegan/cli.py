@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from posegan.errors import PoseGANError
-from posegan.places import FILE, PlacedCommand
+from posegan.places import FILE, PlacedCommand, fullest_disk
 
 INTERRUPTED = 130
 _DEBUG = "posegan.debug"  # key in click's context
@@ -47,7 +47,11 @@ class ProgramGroup(click.Group):
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            _fail(ctx, f"error: {error.filename or 'the disk'}: no space left; free some and run the same command again", 1)
+            _fail(
+                ctx,
+                f"error: {error.filename or fullest_disk(ctx) or 'the disk'}: no space left; free some and run the same command again",
+                1,
+            )
         return None
 
 

@@ -1,9 +1,11 @@
 """Files and folders that are whole or absent: write beside, fsync, rename; what a folder holds that is not ours; SHA-256."""
 
 import contextlib
+import errno
 import glob
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -26,7 +28,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         PoseGANError: the disk is full or the folder cannot be written; the message names `path`.
     """
     with _temporary(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the user's umask leaves; some libraries write files for their owner alone
+        temporary.unlink()
         yield temporary
+        temporary.chmod(mode)
         publish(temporary, path)
 
 
@@ -89,7 +95,7 @@ def noted(folder: Path) -> set[str]:
 
 @contextlib.contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """A path beside `path` for this process alone, that is gone in the end; OSErrors about it and its folder become one line."""
+    """A path beside `path` for this process alone, that is gone in the end; what the disk refuses becomes one line."""
     if path.name in ("", ".."):
         raise PoseGANError(f"{str(path)!r}: expected the name of something to write")
     temporary = _beside(path)
@@ -97,15 +103,31 @@ def _temporary(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(path)
         yield temporary
-    except OSError as error:
-        if error.filename is not None and not str(error.filename).startswith(str(path.parent)):
+    except Exception as error:
+        reason = _disks_reason(error, path.parent)
+        if not reason:
             raise
-        raise PoseGANError(
-            f"{path}: could not be written ({error.strerror or error}); free some space or choose another place, then run again"
-        ) from error
+        raise PoseGANError(f"{path}: could not be written ({reason}); free some space or choose another place, then run again") from error
     finally:
         if os.path.lexists(temporary):
             _remove(temporary)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOTHING = 1 << 16  # bytes left of a disk that a library has filled
+
+
+def _disks_reason(error: Exception, folder: Path) -> str:
+    """Why something could not be written into `folder`, if that is what an error says; libraries have errors of their own for it."""
+    if isinstance(error, OSError):
+        elsewhere = error.filename is not None and not str(error.filename).startswith(str(folder))
+        # A copy that finds no room names the file that it copies.
+        return "" if elsewhere and error.errno not in _FULL else error.strerror or str(error)
+    if number := re.search(r"\(os error (\d+)\)", str(error)):  # as libraries in Rust say it, such as safetensors
+        return os.strerror(int(number[1]))
+    if isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < _NOTHING:  # torch's says at which byte, and not why
+        return os.strerror(errno.ENOSPC)
+    return ""
 
 
 def _beside(path: Path) -> Path:

@@ -3,6 +3,7 @@
 Looked at before a command does anything, for every option at once: a new command gets it with the types of its options.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import click
 from posegan.errors import PoseGANError
 
 FILE = click.Path(path_type=Path)  # that is read
+_WRITTEN = "posegan.written"  # key in click's context
 _PARAMS = Path("params.yaml")  # which commands read where it is there
 
 
@@ -67,7 +69,16 @@ class PlacedCommand(click.Command):
         params = ctx.params.get("params_path") or ctx.params.get("params") or _PARAMS
         inputs += [params, *_named_in(params)]
         check_places(outputs, inputs)
+        ctx.meta[_WRITTEN] = [
+            value for param in self.params if isinstance(param.type, Output) and (value := ctx.params.get(param.name or ""))
+        ]
         return super().invoke(ctx)
+
+
+def fullest_disk(ctx: click.Context) -> Path | None:
+    """Of the places that a command writes to, the folder whose disk has the least room; None where it writes nothing."""
+    folders = [next(folder for folder in path.absolute().parents if folder.is_dir()) for path in ctx.meta.get(_WRITTEN, [])]
+    return min(folders, key=lambda folder: shutil.disk_usage(folder).free, default=None)
 
 
 def check_places(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:

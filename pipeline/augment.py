@@ -21,15 +21,15 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from pipeline.raw_archive import ImageName, image_members, open_archive, parse_name, read_member
-from posegan.cli import FILE
 from posegan.device import keep_freed_memory
 from posegan.errors import PoseGANError
-from posegan.files import atomic_path, sha256_of, write_atomically
+from posegan.files import atomic_path, check_replaceable, contents, sha256_of, write_atomically
 from posegan.formats.table import Keypoints, read_keypoints
 from posegan.images import ImageError, Picture, decode_image, encode_jpeg
 from posegan.inference.transfer import Fitted, PoseTransfer
 from posegan.people.detection import Posed
 from posegan.people.placing import place_keypoints
+from posegan.places import FILE, OUTPUT_FOLDER, PlacedCommand
 from posegan.skeleton import TORSO
 
 GENERATED_SEQUENCE = 9
@@ -60,11 +60,11 @@ class Made(NamedTuple):
     sha256: str
 
 
-@click.command()
+@click.command(cls=PlacedCommand)
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
 @click.option("--keypoints", type=FILE, default=Path("data/keypoints.parquet"), show_default=True, help="Table of the pose stage.")
 @click.option("--model", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator of the train stage.")
-@click.option("--out", type=FILE, default=Path("data/augmented"), show_default=True, help="Folder to write.")
+@click.option("--out", type=OUTPUT_FOLDER, default=Path("data/augmented"), show_default=True, help="Folder to write.")
 @click.option("--per-image", type=click.IntRange(1, 99), default=4, show_default=True, help="Drawings of each train image.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides the poses.")
 @click.option("--with-real", is_flag=True, help="Put the archive's own images beside them: train, test and query.")
@@ -75,16 +75,15 @@ def augment(raw: Path, keypoints: Path, model: Path, out: Path, per_image: int, 
     Interrupted, the same command goes on; finished, it does nothing. The same inputs give the same files on the same machine.
     """
     keep_freed_memory()
+    check_replaceable(out, lambda folder: contents(folder) if _recipe_of(folder) is not None else set())
     table, transfer = read_keypoints(keypoints), PoseTransfer(model, device)
     sources = train_sources(table)
     recipe = {"model": sha256_of(model), "keypoints": sha256_of(keypoints), "per_image": per_image, "seed": seed, "with_real": with_real}
-    if out.exists() and not out.is_dir():
-        raise PoseGANError(f"{out}: a file; choose another --out")
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and contents(out):
         if _recipe_of(out) == recipe:
             click.echo(f"augment: {out} is complete")
             return
-        raise PoseGANError(f"{out}: holds something else, or drawings of other settings; remove it or choose another --out")
+        raise PoseGANError(f"{out}: holds drawings of other settings; remove it or choose another --out")
     written, skipped = write_augmented(out, raw, sources, transfer, recipe)
     click.echo(f"augment: {written:,} drawings of {len(sources) - skipped:,} images written to {out}; {skipped:,} images were unreadable")
 

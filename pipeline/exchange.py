@@ -14,9 +14,8 @@ from pipeline.pose.rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoi
 from pipeline.pose.stage import read_people, write_keypoints
 from pipeline.raw_archive import DISTRACTOR, FOLDERS, JUNK, image_members, open_archive, parse_name
 from pipeline.tables import read_pairs
-from posegan.cli import FILE
 from posegan.errors import PoseGANError
-from posegan.files import atomic_path
+from posegan.files import atomic_folder, atomic_path, contents, note, noted
 from posegan.formats.annotation import Annotation
 from posegan.formats.coco import write_coco
 from posegan.formats.detect import FORMATS
@@ -24,6 +23,7 @@ from posegan.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
 from posegan.formats.openpose import write_openpose
 from posegan.formats.pair_csv import write_pair_csv
 from posegan.formats.table import Keypoints, read_keypoints
+from posegan.places import FILE, OUTPUT, OUTPUT_FILE_OR_FOLDER, PlacedCommand
 from posegan.skeleton import TORSO
 
 ALL = "all"
@@ -92,13 +92,15 @@ def write_annotations(out: Path, keypoints: Keypoints, form: str, split: str) ->
     if not annotations:
         raise PoseGANError(f"{out}: not written, because the table holds no image of split {split} with keypoints; choose another --split")
     table = keypoints.table
+    if form == "openpose":
+        with atomic_folder(out, noted) as folder:
+            write_openpose(folder, annotations)
+            note(folder, contents(folder))
+        return len(annotations)
     with atomic_path(out) as temporary:
         if form == "csv":
             names = bare_names([annotation.image for annotation in annotations])
             write_keypoint_csv(temporary, [one._replace(image=name) for one, name in zip(annotations, names, strict=True)])
-        elif form == "openpose":
-            temporary.mkdir()
-            write_openpose(temporary, annotations)
         else:
             sizes = zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True)
             known = {name: size for name, size in zip(table["image"].to_pylist(), sizes, strict=True) if None not in size}
@@ -112,13 +114,13 @@ def _member(name: str, split: str) -> str:
     return f"{folder}{name}" if PurePosixPath(name).suffix else f"{folder}{name}.jpg"
 
 
-@click.command("import-keypoints")
+@click.command("import-keypoints", cls=PlacedCommand)
 @click.argument("sources", nargs=-1, required=True, type=FILE)
 @click.option("--format", "form", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True, help="Of all SOURCES.")
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
 @click.option("--size", type=Size(), help="Of every image, instead of --raw, when the images are not at hand.")
 @click.option("--split", type=click.Choice(list(FOLDERS.values())), default="train", show_default=True, help="With --size: of bare names.")
-@click.option("--out", type=FILE, default=Path("data/annotations/keypoints.parquet"), show_default=True, help="Table to write.")
+@click.option("--out", type=OUTPUT, default=Path("data/annotations/keypoints.parquet"), show_default=True, help="Table to write.")
 def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tuple[int, int] | None, split: str, out: Path) -> None:
     """Turn keypoints from elsewhere into a table as the pose stage writes it.
 
@@ -136,8 +138,8 @@ def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tupl
     click.echo(f"import-keypoints: {summary}; written to {out}")
 
 
-@click.command("export-keypoints")
-@click.argument("out", type=FILE)
+@click.command("export-keypoints", cls=PlacedCommand)
+@click.argument("out", type=OUTPUT_FILE_OR_FOLDER)
 @click.option("--format", "form", type=click.Choice([form for form in FORMATS if form != "table"]), required=True, help="What OUT becomes.")
 @click.option(
     "--keypoints",
@@ -150,16 +152,17 @@ def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tupl
 def export_keypoints(out: Path, form: str, keypoints: Path, split: str) -> None:
     """Write a table of keypoints as the field's CSV, COCO-17 JSON, or a folder of OpenPose BODY_25 JSON.
 
-    The CSV rounds to whole pixels and has no confidence; COCO has no neck; OpenPose has no confidence of a
-    person. Images that could not be decoded, or whose name means nothing, are left out.
+    The CSV rounds to whole pixels and has no confidence; COCO has no neck, visibilities (0, 2) in its keypoints and their
+    confidences in keypoint_scores; OpenPose has no confidence of a person. Images that could not be decoded, or whose name
+    means nothing, are left out.
     """
     table = read_keypoints(keypoints)
     written = write_annotations(out, table, form, split)
     click.echo(f"export-keypoints: {written:,} of {table.table.num_rows:,} images written to {out}")
 
 
-@click.command("export-pairs")
-@click.argument("out", type=FILE)
+@click.command("export-pairs", cls=PlacedCommand)
+@click.argument("out", type=OUTPUT)
 @click.option(
     "--pairs",
     "pairs_path",
@@ -178,11 +181,11 @@ def export_pairs(out: Path, pairs_path: Path, split: str) -> None:
     click.echo(f"export-pairs: {table.num_rows:,} {split} pairs written to {out}")
 
 
-@click.command("published-pairs")
+@click.command("published-pairs", cls=PlacedCommand)
 @click.argument("annotations", type=FILE)
 @click.option(
     "--out",
-    type=FILE,
+    type=OUTPUT,
     default=Path("data/pair_lists/market-pairs-test.csv"),
     show_default=True,
     help="List to write.",

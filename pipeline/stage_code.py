@@ -17,6 +17,7 @@ NO_BEHAVIOUR = {
     "posegan/recipes.py": "gives values to `model` and `loss`, which training alone reads: only `train` names it",
     "posegan/errors.py": "words for people",
     "posegan/cli.py": "how a command line ends",
+    "posegan/places.py": "where a command may write, not what",
 }
 
 

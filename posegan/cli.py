@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from posegan.errors import PoseGANError
+from posegan.places import FILE, PlacedCommand, fullest_disk
 
 INTERRUPTED = 130
-FILE = click.Path(path_type=Path)
 _DEBUG = "posegan.debug"  # key in click's context
 
 
@@ -21,6 +21,8 @@ class ProgramGroup(click.Group):
     Usage errors exit with 2, as in every click program. `--debug`, before or after the subcommand's
     name, lets the traceback through.
     """
+
+    command_class = PlacedCommand
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The group's options, with --debug among them so that --help shows it."""
@@ -45,7 +47,11 @@ class ProgramGroup(click.Group):
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            _fail(ctx, f"error: {error.filename or 'the disk'}: no space left; free some and run the same command again", 1)
+            _fail(
+                ctx,
+                f"error: {error.filename or fullest_disk(ctx) or 'the disk'}: no space left; free some and run the same command again",
+                1,
+            )
         return None
 
 
@@ -77,6 +83,11 @@ class LateGroup(ProgramGroup):
         for heading, commands in self._sections.items():
             with formatter.section(heading):
                 formatter.write_dl(list(commands.items()))
+
+
+def is_debug() -> bool:
+    """Whether the command that runs was given --debug."""
+    return bool(click.get_current_context().meta.get(_DEBUG))
 
 
 def params_option(what: str = "Parameters.") -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -10,7 +10,8 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from posegan.demo.server import RateLimit, open_server
+from posegan.demo.limits import RateLimit
+from posegan.demo.server import open_server
 from posegan.demo.studio import Studio
 from posegan.inference.transfer import PoseTransfer
 from tests.support.use_fixtures import drawn_person, write_model

@@ -18,7 +18,8 @@ import PIL.Image
 import pytest
 
 from posegan.demo import server as demo_server
-from posegan.demo.server import LARGEST_BODY, WAITING, RateLimit, open_server
+from posegan.demo.limits import RateLimit
+from posegan.demo.server import LARGEST_BODY, WAITING, Patience, open_server
 from posegan.demo.studio import Studio
 from posegan.errors import PoseGANError
 from posegan.inference.transfer import PoseTransfer
@@ -53,8 +54,8 @@ def port(studio: Studio) -> Iterator[int]:
     yield from serve(studio, RateLimit(1000, 1000))
 
 
-def serve(studio: Studio, limit: RateLimit) -> Iterator[int]:
-    server = open_server(studio, "127.0.0.1", 0, limit)
+def serve(studio: Studio, limit: RateLimit, patience: Patience = Patience()) -> Iterator[int]:  # noqa: B008 - immutable
+    server = open_server(studio, "127.0.0.1", 0, limit, patience)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server.server_address[1]

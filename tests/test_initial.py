@@ -10,8 +10,8 @@ from posegan.config import Params, parse_params
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.model.generator_file import DISCRIMINATOR, save_generator
-from posegan.training.checkpoints import fingerprint
 from posegan.training.initial import DISCRIMINATOR_SHA256, save_discriminator, start_warm
+from posegan.training.run_name import run_content, run_name
 from posegan.training.state import TrainingState
 from tests.support.tiny_run import tiny_params
 
@@ -115,5 +115,7 @@ def test_parameters_ask_for_the_hash_and_the_run_s_name_has_it(tmp_path: Path) -
     with pytest.raises(PoseGANError, match=r"train.initial_sha256: train.initial names no file"):
         parse_params({**values, "train": values["train"] | {"initial_sha256": "0" * 64}})
     path, _ = written(tmp_path)
-    names = {fingerprint(params, "", "") for params in (tiny_params(), warm(path), warm(path, train={"initial_sha256": "1" * 64}))}
+    names = {
+        run_name(run_content(params, "", "")) for params in (tiny_params(), warm(path), warm(path, train={"initial_sha256": "1" * 64}))
+    }
     assert len(names) == 3

@@ -53,7 +53,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
 def test_parts_make_the_same_file_as_one_run(prepared: Prepared, tmp_path: Path, config: PoseConfig, size: int) -> None:
     with zipfile.ZipFile(prepared.raw) as archive:
         whole = keypoints_table(list(estimate_archive(archive, FakeEstimator(), 5)))
-        parts = estimate_in_parts(archive, image_members(archive), config, PoseParts(tmp_path / "state", "f"), size)
+        parts = estimate_in_parts(archive, image_members(archive), config, PoseParts(tmp_path / "state", "f" * 16), size)
     write_keypoints(tmp_path / "a.parquet", whole)
     write_keypoints(tmp_path / "b.parquet", parts)
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
@@ -63,7 +63,7 @@ def test_a_stopped_run_goes_on_with_the_images_that_are_left(
     prepared: Prepared, tmp_path: Path, config: PoseConfig, counting: type[Counting]
 ) -> None:
     with zipfile.ZipFile(prepared.raw) as archive:
-        members, parts = image_members(archive), PoseParts(tmp_path / "state", "f")
+        members, parts = image_members(archive), PoseParts(tmp_path / "state", "f" * 16)
         counting.most = 20
         with pytest.raises(KeyboardInterrupt):
             estimate_in_parts(archive, members, config, parts, 6)
@@ -79,7 +79,7 @@ def test_a_stopped_run_goes_on_with_the_images_that_are_left(
 
 
 def test_a_damaged_or_foreign_part_is_made_again(prepared: Prepared, tmp_path: Path, config: PoseConfig) -> None:
-    parts = PoseParts(tmp_path / "state", "f")
+    parts = PoseParts(tmp_path / "state", "f" * 16)
     with zipfile.ZipFile(prepared.raw) as archive:
         members = image_members(archive)
         right = estimate_in_parts(archive, members, config, parts, 10)

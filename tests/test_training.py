@@ -14,7 +14,7 @@ from posegan.config import Params
 from posegan.data import PairBatch, to_float
 from posegan.errors import PoseGANError
 from posegan.model.networks import Discriminator, Generator
-from posegan.training.checkpoints import CheckpointFolder, fingerprint
+from posegan.training.checkpoints import CheckpointFolder
 from posegan.training.data import TrainingData, open_training_data
 from posegan.training.loop import Run, StoppedError, draw_parts, start, train
 from posegan.training.losses import GeneratorLoss
@@ -277,20 +277,6 @@ def test_the_clock_counts_steps_and_waiting_only() -> None:
     speed, waiting = clock.read(8)
     assert speed == pytest.approx(8, rel=0.01)
     assert waiting == pytest.approx(1, rel=0.01)
-
-
-def test_fingerprint_sees_what_matters() -> None:
-    params = tiny_params()
-    name = fingerprint(params, "a", "c")
-    assert fingerprint(tiny_params(), "a", "c") == name
-    assert fingerprint(tiny_params(evaluate={"pairs": 7}, pose={"batch_size": 3}), "a", "c") == name
-    others = [
-        fingerprint(params, "b", "c"),
-        fingerprint(params, "a", "d"),
-        fingerprint(tiny_params(train={"seed": 1}), "a", "c"),
-        fingerprint(tiny_params(loss={"l1": 9.0}), "a", "c"),
-    ]
-    assert len({name, *others}) == 5
 
 
 def test_the_name_of_a_run_covers_all_the_code_that_trains() -> None:

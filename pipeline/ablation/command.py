@@ -30,11 +30,11 @@ from pipeline.ablation.results import (
     value_of,
 )
 from pipeline.evaluate.album import Pictures
-from posegan.cli import FILE
 from posegan.config import load_params
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, write_atomically
 from posegan.pictures import image_grid
+from posegan.places import OUTPUT, PlacedCommand
 
 PEOPLE_SHOWN = 6
 # `dvc exp run` commits: where git knows nobody, it is nobody who does.
@@ -56,7 +56,7 @@ class Run(NamedTuple):
         return [f"recipe={self.recipe}", f"train.seed={self.seed}"]
 
 
-@click.command()
+@click.command(cls=PlacedCommand)
 @click.option("--recipes", default="", help="Which of params.yaml's recipes, as a,b,c.  [default: all]")
 @click.option("--seeds", type=click.IntRange(min=1), default=2, show_default=True, help="Trainings a recipe, with train.seed 0, 1, ...")
 @click.option(
@@ -67,8 +67,8 @@ class Run(NamedTuple):
     "-S", "--set-param", "changes", multiple=True, metavar="KEY=VALUE", help="Any other parameter, for all runs; may be repeated."
 )
 @click.option("--name", default="ablation", show_default=True, help="Beginning of the experiments' names; a new budget wants a new one.")
-@click.option("--out", type=FILE, default=Path("reports/ablation.md"), show_default=True, help="Table to write.")
-@click.option("--grid", type=FILE, default=Path("reports/ablation.png"), show_default=True, help="Picture to write.")
+@click.option("--out", type=OUTPUT, default=Path("reports/ablation.md"), show_default=True, help="Table to write.")
+@click.option("--grid", type=OUTPUT, default=Path("reports/ablation.png"), show_default=True, help="Picture to write.")
 def ablation(
     recipes: str, seeds: int, identities: int, iterations: int, changes: tuple[str, ...], name: str, out: Path, grid: Path
 ) -> None:

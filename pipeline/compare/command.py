@@ -19,9 +19,9 @@ from pipeline.evaluate.slices import Column, PoseChange, extremes, pose_change, 
 from pipeline.pages.charts import histogram, scatter
 from pipeline.pages.page import Chart, Gallery, Section, Table, Tile, render_sections, shown
 from pipeline.pair.rules import Ints
-from posegan.cli import FILE
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
+from posegan.places import FILE, OUTPUT, PlacedCommand
 
 _SAME_FLOOR = 1e-3  # SSIM
 
@@ -38,7 +38,7 @@ def page_of(first: Judged, second: Judged, by: str, pictures: int) -> str:
     return render_sections("PoseGAN: two evaluations", lead, sections)
 
 
-@click.command("compare")
+@click.command("compare", cls=PlacedCommand)
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE)
 @click.option(
@@ -49,7 +49,7 @@ def page_of(first: Judged, second: Judged, by: str, pictures: int) -> str:
     help="Metric that chooses pictures.",
 )
 @click.option("--pictures", type=click.IntRange(0, 1000), default=16, show_default=True, help="At most so many in a row of pictures.")
-@click.option("--out", type=FILE, default=Path("reports/comparison.html"), show_default=True, help="Page to write.")
+@click.option("--out", type=OUTPUT, default=Path("reports/comparison.html"), show_default=True, help="Page to write.")
 def compare(a: Path, b: Path, by: str, pictures: int, out: Path) -> None:
     """Show two evaluations side by side, as a page that opens in any browser, without network.
 

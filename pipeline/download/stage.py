@@ -4,6 +4,7 @@ Members of raw.zip are stored uncompressed (JPEGs do not shrink), sorted and dat
 give the same bytes.
 """
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable
@@ -18,11 +19,12 @@ from pipeline.download.own_photos import TABLE, from_people, holds_people, summa
 from pipeline.download.sample import write_sample
 from pipeline.http.transfer import Limits as TransferLimits
 from pipeline.http.transfer import fetch
-from pipeline.raw_archive import FOLDERS, normalised_names, write_archive
-from posegan.cli import FILE, params_option
+from pipeline.raw_archive import FOLDERS, normalised_names, open_archive, read_member, write_archive
+from posegan.cli import params_option
 from posegan.config import DatasetConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import check_sha256, sha256_of
+from posegan.places import OUTPUT, WORKING_FOLDER, PlacedCommand
 
 REQUIRED = ("bounding_box_train", "bounding_box_test")
 
@@ -103,13 +105,13 @@ def _images(source: Path, names: Iterable[str]) -> dict[str, str]:
     return images
 
 
-@click.command()
+@click.command(cls=PlacedCommand)
 @params_option()
-@click.option("--out", type=FILE, default=Path("data/raw.zip"), show_default=True, help="Archive to write.")
-@click.option("--downloads", type=FILE, default=Path("data/downloads"), show_default=True, help="Folder for what is fetched.")
+@click.option("--out", type=OUTPUT, default=Path("data/raw.zip"), show_default=True, help="Archive to write.")
+@click.option("--downloads", type=WORKING_FOLDER, default=Path("data/downloads"), show_default=True, help="Folder for what is fetched.")
 @click.option(
     "--record",
-    type=FILE,
+    type=OUTPUT,
     default=Path("data/market1501.json"),
     show_default=True,
     help="Note of the first good copy of Market-1501.",
@@ -125,9 +127,26 @@ def download(params_path: Path, out: Path, downloads: Path, record: Path) -> Non
     """
     started = time.monotonic()
     config = load_params(params_path).dataset
-    out.with_name(TABLE).unlink(missing_ok=True)  # of other photos
+    _remove_table(out)
     summary = _obtain(config, out, downloads, record)
     click.echo(f"download: {config.source}: {summary}; {out.stat().st_size / 1e6:.1f} MB; {time.monotonic() - started:.1f} s")
+
+
+def _remove_table(out: Path) -> None:
+    """Remove the table of the photos of another time.
+
+    Raises:
+        PoseGANError: a file of its name is not the one that the archive beside it holds.
+    """
+    table = out.with_name(TABLE)
+    if not table.exists():
+        return
+    ours = b""
+    with contextlib.suppress(PoseGANError, KeyError, OSError), open_archive(out) as archive:
+        ours = read_member(archive, TABLE)
+    if table.read_bytes() != ours:
+        raise PoseGANError(f"{table}: not the table of the photos in {out}; move it away, since one is written there for own photos")
+    table.unlink()
 
 
 def _obtain(config: DatasetConfig, out: Path, downloads: Path, record: Path) -> str:

@@ -27,7 +27,7 @@ from pipeline.pages.charts import curve, histogram
 from pipeline.pages.page import Chart, Section, render_page, shown
 from pipeline.pair.rules import Ints
 from posegan.config import Params, PoseConfig
-from posegan.files import atomic_path
+from posegan.files import atomic_folder, contents
 from posegan.images import Picture
 from posegan.model.generator_file import GeneratorCard
 from posegan.pictures import image_grid
@@ -36,6 +36,7 @@ from posegan.training.samples import GRID_HEADER
 _PACKAGES = ("torch", "torchvision", "torchmetrics", "torch-fidelity", "ultralytics-opencv-headless", "numpy", "pillow")
 _BINS = np.linspace(0, 1, 41)
 FACTS, PAIRS, PICTURES = "facts.json", "pairs.parquet", "pictures.zip"
+PAGE, GRID, HISTOGRAM = "index.html", "grid.png", "ssim.csv"
 
 
 class Evaluation(NamedTuple):
@@ -57,16 +58,21 @@ def write_report(folder: Path, evaluation: Evaluation, live: Path) -> None:
 
     `live` holds DVCLive's logs; without them the page says that there are no curves.
     """
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
+    with atomic_folder(folder, report_files) as temporary:
         rows = [_row(evaluation, int(number)) for number in random_pairs(evaluation)]
-        image_grid(rows, GRID_HEADER).save(temporary / "grid.png")
+        image_grid(rows, GRID_HEADER).save(temporary / GRID)
         pq.write_table(pa.Table.from_pandas(evaluation.table, preserve_index=False), temporary / PAIRS, compression="zstd")
-        ssim_histogram(evaluation.table).to_csv(temporary / "ssim.csv", index=False, lineterminator="\n")
+        ssim_histogram(evaluation.table).to_csv(temporary / HISTOGRAM, index=False, lineterminator="\n")
         evaluation.pictures.save(temporary / PICTURES)
         told = {"facts": dict(facts(evaluation)), "summary": _finite(evaluation.summary)}
         (temporary / FACTS).write_text(json.dumps(told, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        (temporary / "index.html").write_text(render(evaluation, read_curves(live)), encoding="utf-8")
+        (temporary / PAGE).write_text(render(evaluation, read_curves(live)), encoding="utf-8")
+
+
+def report_files(folder: Path) -> set[str]:
+    """The files of a folder that `write_report` wrote: it writes all of them, so some alone are somebody else's."""
+    names = {FACTS, PAIRS, PICTURES, PAGE, GRID, HISTOGRAM}
+    return names if names <= contents(folder) else set()
 
 
 def render(evaluation: Evaluation, curves: list[Chart]) -> str:

@@ -22,12 +22,12 @@ from pipeline.evaluate.album import AlbumMaker
 from pipeline.evaluate.judge import Judge
 from pipeline.evaluate.networks import Networks, open_networks
 from pipeline.evaluate.other_images import OtherImages
-from pipeline.evaluate.report import Evaluation, write_report
+from pipeline.evaluate.report import Evaluation, report_files, write_report
 from pipeline.evaluate.scores import Summary, flat_metrics, summarise
 from pipeline.evaluate.stopwatch import Stopwatch
 from pipeline.evaluate.train_images import train_moments
 from pipeline.pose.weights import with_local_weights
-from posegan.cli import FILE, params_option
+from posegan.cli import params_option
 from posegan.config import EvaluateConfig, Params, PoseConfig, load_params
 from posegan.data.batches import PairBatch, on_device, to_pictures
 from posegan.data.index import ShardIndex
@@ -35,12 +35,13 @@ from posegan.data.named_stream import NamedStream
 from posegan.data.streams import ListedStream
 from posegan.device import choose_device, keep_freed_memory
 from posegan.errors import PoseGANError
-from posegan.files import atomic_path, write_atomically
+from posegan.files import atomic_path, check_replaceable, note, noted, write_atomically
 from posegan.formats.pair_csv import read_pair_csv
 from posegan.frozen.inception import Moments
 from posegan.model.generator_file import GeneratorCard, load_generator, read_generator_card
 from posegan.people.detectors import settled
 from posegan.people.estimator import Detector, PoseEstimator
+from posegan.places import FILE, OUTPUT, OUTPUT_FOLDER, WORKING_FOLDER, PlacedCommand, check_places
 from posegan.training.samples import generate
 
 _SEEN = 0.8  # share of the real images' people and joints that a detector has to find for its word to count
@@ -65,7 +66,7 @@ class Subject(NamedTuple):
     card: GeneratorCard | None  # of our generator
 
 
-@click.command()
+@click.command(cls=PlacedCommand)
 @params_option()
 @click.option(
     "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
@@ -73,12 +74,12 @@ class Subject(NamedTuple):
 @click.option("--model", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator of the train stage.")
 @click.option("--images", type=FILE, help="Judge the images of this folder, of whatever origin, instead of the generator's.")
 @click.option("--pairs", type=FILE, help="Which pairs, a CSV from,to.  [default: those of evaluate.pairs and evaluate.seed]")
-@click.option("--save-images", type=FILE, help="Folder to write the generated images to, as <from>_2_<to>.png.")
+@click.option("--save-images", type=OUTPUT_FOLDER, help="Folder to write the generated images to, as <from>_2_<to>.png.")
 @click.option("--weights", type=FILE, default=Path("data/weights"), show_default=True, help="Weights of the metrics' networks.")
 @click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Training logs, for the report's curves.")
-@click.option("--metrics", "metrics_path", type=FILE, help="Numbers to write.  [default: metrics.json; beside the report with --images]")
-@click.option("--report", type=FILE, help="Folder to write.  [default: reports/evaluation; reports/judged/<name> with --images]")
-@click.option("--downloads", type=FILE, default=Path("data/downloads"), show_default=True, help="For weights that are fetched.")
+@click.option("--metrics", "metrics_path", type=OUTPUT, help="Numbers to write.  [default: metrics.json; beside the report with --images]")
+@click.option("--report", type=OUTPUT_FOLDER, help="Folder to write.  [default: reports/evaluation; reports/judged/<name> with --images]")
+@click.option("--downloads", type=WORKING_FOLDER, default=Path("data/downloads"), show_default=True, help="For weights that are fetched.")
 def evaluate(
     params_path: Path,
     shards: str,
@@ -101,6 +102,13 @@ def evaluate(
     keep_freed_memory()
     if images and save_images:
         raise PoseGANError("--save-images is for the generator's images; leave it out with --images")
+    default = Path("reports/judged") / images.resolve().name if images else Path("reports/evaluation")
+    report = report or default
+    metrics_path = metrics_path or (report.with_name(f"{report.name}.json") if images else Path("metrics.json"))
+    check_replaceable(report, report_files)  # now, and not after all the work
+    if save_images:
+        check_replaceable(save_images, noted)
+    check_places({"--report": report, "--metrics": metrics_path}, [images] if images else [])
     params = load_params(params_path)
     listed = [(pair.source, pair.target) for pair in read_pair_csv(pairs)] if pairs else None
     places = Places(shards, weights, downloads, STATE)
@@ -109,9 +117,6 @@ def evaluate(
     config = judging_detector(params)
     detector = PoseEstimator(with_local_weights(config, downloads))
     evaluation, watch = judge(params, subject, detector, places)
-    default = Path("reports/judged") / images.resolve().name if images else Path("reports/evaluation")
-    report = report or default
-    metrics_path = metrics_path or (report.with_suffix(".json") if images else Path("metrics.json"))
     with watch.part("report"):
         write_report(report, evaluation, live)
     watch.write(report.with_name(f"{report.name}.times.json"))
@@ -245,6 +250,7 @@ def _cell(value: float) -> str:
 
 def _save(folder: Path, batch: PairBatch, images: Tensor) -> list[str]:
     names = [f"{Path(source).stem}_2_{Path(target).stem}.png" for source, target in zip(batch.sources, batch.targets, strict=True)]
+    note(folder, names)
     for name, picture in zip(names, to_pictures(images), strict=True):
         with atomic_path(folder / name) as temporary:
             PIL.Image.fromarray(picture).save(temporary, "PNG")

@@ -13,10 +13,11 @@ import yaml
 
 from pipeline.generators.card import figures, pack, write_card
 from pipeline.generators.plans import PLANS, Changes, Market, changed, data_of
-from posegan.cli import FILE, ProgramGroup
+from posegan.cli import ProgramGroup
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
 from posegan.inference.shipped import FOLDER, GENERATOR
+from posegan.places import FILE, WORKING_FOLDER
 
 ROOT = Path(__file__).parents[2]
 DATA = ("download", "pose", "pair", "shard")
@@ -28,7 +29,9 @@ _Command = Callable[..., Any]
 def _options(command: _Command) -> _Command:
     options = [
         click.argument("name", type=click.Choice(list(PLANS))),
-        click.option("--work", type=FILE, default=Path("build/generators"), show_default=True, help="Folder for data, states and reports."),
+        click.option(
+            "--work", type=WORKING_FOLDER, default=Path("build/generators"), show_default=True, help="Folder for data, states and reports."
+        ),
         click.option("--real", type=FILE, help="Market-1501's zip, whole or in part."),
         click.option("--annotations", type=FILE, help="Folder of the published market-annotation-train.csv and -test.csv."),
         click.option("--pairs", type=FILE, help="List of real test pairs.  [default: market-pairs-test.csv in that folder]"),

@@ -25,10 +25,11 @@ from pipeline.pages.page import render_sections
 from pipeline.pair.rules import first_reasons
 from pipeline.raw_archive import open_archive
 from pipeline.tables import read_pairs
-from posegan.cli import FILE, params_option
+from posegan.cli import params_option
 from posegan.config import PairConfig, load_params
 from posegan.files import write_atomically
 from posegan.formats.table import read_keypoints
+from posegan.places import FILE, OUTPUT, PlacedCommand
 
 _ROW_GROUPS = 8  # of the table of pairs, about a million rows: enough for its distributions, whatever its size
 
@@ -67,14 +68,14 @@ def _archive_if_there(raw: Path) -> Iterator[zipfile.ZipFile | None]:
         yield archive
 
 
-@click.command("inspect")
+@click.command("inspect", cls=PlacedCommand)
 @params_option("Parameters: the rules of pairing.")
 @click.option("--keypoints", type=FILE, default=Path("data/keypoints.parquet"), show_default=True, help="Table of the pose stage.")
 @click.option("--pairs", type=FILE, default=Path("data/pairs.parquet"), show_default=True, help="Table of the pair stage, if there.")
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images, if there.")
 @click.option("--against", type=FILE, help="Another table of keypoints of the same images, to compare with.")
 @click.option("--pictures", type=click.IntRange(0, 1000), default=24, show_default=True, help="At most so many in a row of pictures.")
-@click.option("--out", type=FILE, default=Path("reports/keypoints.html"), show_default=True, help="Page to write.")
+@click.option("--out", type=OUTPUT, default=Path("reports/keypoints.html"), show_default=True, help="Page to write.")
 def inspect(params_path: Path, keypoints: Path, pairs: Path, raw: Path, against: Path | None, pictures: int, out: Path) -> None:
     """Show a table of keypoints as a page that opens in any browser, without network.
 

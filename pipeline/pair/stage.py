@@ -37,11 +37,12 @@ from pipeline.pair.rules import (
     validation_identities,
 )
 from pipeline.tables import PAIRS_SCHEMA, write_blocks
-from posegan.cli import FILE, params_option
+from posegan.cli import params_option
 from posegan.config import PairConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.formats.pair_csv import ListedPair, read_pair_csv
 from posegan.formats.table import Keypoints, read_keypoints
+from posegan.places import FILE, OUTPUT, PlacedCommand
 
 BLOCK_PAIRS = 131_072
 SPLITS = ("train", "val", "test")
@@ -187,7 +188,7 @@ def _rule_table(images: Images, source: Ints, target: Ints) -> pa.Table:
     return pa.table(columns, schema=PAIRS_SCHEMA)
 
 
-@click.command()
+@click.command(cls=PlacedCommand)
 @params_option()
 @click.option(
     "--keypoints",
@@ -196,7 +197,7 @@ def _rule_table(images: Images, source: Ints, target: Ints) -> pa.Table:
     show_default=True,
     help="Table of the pose stage.",
 )
-@click.option("--out", type=FILE, default=Path("data/pairs.parquet"), show_default=True, help="Table to write.")
+@click.option("--out", type=OUTPUT, default=Path("data/pairs.parquet"), show_default=True, help="Table to write.")
 def pair(params_path: Path, keypoints: Path, out: Path) -> None:
     """Choose the (source, target) pairs of each identity (parameters: pair).
 

@@ -5,8 +5,10 @@ run goes on where it was: a part is the table of some thousand images, in a fold
 archive's members, the parameters, the weights and the code; another run never meets it.
 """
 
+import contextlib
 import hashlib
 import json
+import re
 import shutil
 import statistics
 import time
@@ -28,13 +30,16 @@ from pipeline.pose.weights import with_local_weights
 from pipeline.raw_archive import image_members, open_archive, read_member
 from pipeline.stage_code import stage_code
 from pipeline.tables import write_table
-from posegan.cli import FILE, params_option
+from posegan.cli import params_option
 from posegan.config import AUTO, PoseConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.formats.table import KEYPOINTS_SCHEMA
 from posegan.images import decode_image
 from posegan.people.detectors import settled, verified_weights
 from posegan.people.estimator import PoseEstimator
+from posegan.places import FILE, OUTPUT, WORKING_FOLDER, PlacedCommand
+
+_RUN = re.compile(r"[0-9a-f]{16}")  # a folder of parts, named after what decides them
 
 
 class PoseParts:
@@ -57,8 +62,12 @@ class PoseParts:
         write_table(self.folder / f"{number:06d}.parquet", table)
 
     def clear(self) -> None:
-        """Remove all parts, those of runs that were given up too: the table is whole."""
-        shutil.rmtree(self._root, ignore_errors=True)
+        """Remove all parts, those of runs that were given up too, and nothing else: the table is whole."""
+        for path in self._root.glob("*"):
+            if _RUN.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it holds something else, or was never made
+            self._root.rmdir()
 
 
 def fingerprint_of(archive: zipfile.ZipFile, settings: str, files: Sequence[Path]) -> str:
@@ -161,20 +170,20 @@ def _size(archive: zipfile.ZipFile, member: str) -> tuple[int, int] | None:
         return None
 
 
-@click.command()
+@click.command(cls=PlacedCommand)
 @params_option()
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
-@click.option("--out", type=FILE, default=Path("data/keypoints.parquet"), show_default=True, help="Table to write.")
+@click.option("--out", type=OUTPUT, default=Path("data/keypoints.parquet"), show_default=True, help="Table to write.")
 @click.option(
     "--downloads",
-    type=FILE,
+    type=WORKING_FOLDER,
     default=Path("data/downloads"),
     show_default=True,
     help="For weights that are fetched.",
 )
 @click.option(
     "--state",
-    type=FILE,
+    type=WORKING_FOLDER,
     default=Path("state/pose"),
     show_default=True,
     help="What a stopped run has done.",

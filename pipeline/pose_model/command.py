@@ -19,6 +19,7 @@ from pipeline.pose_model.training import BLEND, LEAST_SURE, PHASES, blended, pre
 from posegan.cli import ProgramGroup
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
+from posegan.places import FILE, OUTPUT, WORKING_FOLDER
 
 WEIGHTS = Path("posegan/weights/yolov8n-pose-people.pt")
 # Pictures to train on; of real crops all that there are.
@@ -34,12 +35,12 @@ _Command = Callable[..., Any]
 
 def _data(command: _Command) -> _Command:
     options = [
-        click.option("--real", type=click.Path(path_type=Path), help="Market-1501's zip, whole or in part."),
+        click.option("--real", type=FILE, help="Market-1501's zip, whole or in part."),
         click.option(
-            "--annotations", type=click.Path(path_type=Path), help="Folder of the published market-annotation-train.csv and -test.csv."
+            "--annotations", type=FILE, help="Folder of the published market-annotation-train.csv and -test.csv."
         ),
         click.option(
-            "--root", type=click.Path(path_type=Path), default=Path("/"), show_default=True,
+            "--root", type=FILE, default=Path("/"), show_default=True,
             help="Where Debian packages with pictures without people are unpacked.",
         ),
         click.option("--seed", type=int, default=0, show_default=True),
@@ -55,9 +56,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--out", type=click.Path(path_type=Path), default=WEIGHTS, show_default=True)
-@click.option("--start", type=click.Path(path_type=Path), help="Official YOLOv8n-pose weights to start from.")
-@click.option("--work", type=click.Path(path_type=Path), help="Folder to keep pictures and checkpoints in; else they are removed.")
+@click.option("--out", type=OUTPUT, default=WEIGHTS, show_default=True)
+@click.option("--start", type=FILE, help="Official YOLOv8n-pose weights to start from.")
+@click.option("--work", type=WORKING_FOLDER, help="Folder to keep pictures and checkpoints in; else they are removed.")
 @_data
 def train(
     out: Path, start: Path | None, work: Path | None, real: Path | None, annotations: Path | None, root: Path, seed: int

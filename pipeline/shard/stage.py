@@ -13,27 +13,31 @@ from collections import defaultdict
 from pathlib import Path
 
 import click
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.raw_archive import open_archive
-from pipeline.shard.plan import plan_pieces, read_pair_rows
+from pipeline.shard.plan import SPLITS, plan_pieces, read_pair_rows
 from pipeline.shard.writer import Material, write_shards
-from posegan.cli import FILE, params_option
+from pipeline.tables import INDEX_SCHEMA
+from posegan.cli import params_option
 from posegan.config import ImageConfig, ShardConfig, load_params
 from posegan.data.index import CHECKSUMS, INDEX, CorruptSampleError, ShardIndex, read_checksums
 from posegan.data.packed_tar import Sample
 from posegan.errors import PoseGANError
-from posegan.files import atomic_path, sha256_of
+from posegan.files import atomic_folder, sha256_of
 from posegan.formats.table import read_keypoints
+from posegan.places import FILE, OUTPUT_FOLDER, PlacedCommand
 
 MEGABYTE = 1_000_000
 
 
-@click.command()
+@click.command(cls=PlacedCommand)
 @params_option()
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
 @click.option("--keypoints", type=FILE, default=Path("data/keypoints.parquet"), show_default=True, help="Table of the pose stage.")
 @click.option("--pairs", "pairs_path", type=FILE, default=Path("data/pairs.parquet"), show_default=True, help="Table of the pair stage.")
-@click.option("--out", type=FILE, default=Path("data/shards"), show_default=True, help="Folder to write, or to verify.")
+@click.option("--out", type=OUTPUT_FOLDER, default=Path("data/shards"), show_default=True, help="Folder to write, or to verify.")
 @click.option(
     "--verify",
     is_flag=True,
@@ -52,7 +56,7 @@ def shard(params_path: Path, raw: Path, keypoints: Path, pairs_path: Path, out: 
         click.echo(f"shard: {verify_shards(out)}; {time.monotonic() - started:.1f} s")
         return
     params = load_params(params_path)
-    with atomic_path(out) as temporary:
+    with atomic_folder(out, shard_files) as temporary:
         written = make_shards(temporary, raw, keypoints, pairs_path, params.shard, params.image)
     click.echo(f"shard: {written}; {time.monotonic() - started:.1f} s")
 
@@ -73,6 +77,16 @@ def make_shards(out: Path, raw: Path, keypoints: Path, pairs: Path, config: Shar
     if written != len(rows.source):
         raise RuntimeError(f"{len(rows.source)} pairs went in and {written} came out")
     return f"{written:,} pairs in: {shards:,} shards, {index.num_rows:,} samples, {images:,} images"
+
+
+def shard_files(folder: Path) -> set[str]:
+    """The files of a folder that `make_shards` wrote, damaged or lost ones too: none without an index and its checksums."""
+    try:
+        listed = read_checksums((folder / CHECKSUMS).read_bytes(), str(folder / CHECKSUMS))
+        is_index = pq.read_schema(folder / INDEX).equals(INDEX_SCHEMA)
+    except (OSError, pa.ArrowInvalid, PoseGANError):
+        return set()
+    return {CHECKSUMS, *listed, *SPLITS} if is_index else set()
 
 
 def verify_shards(folder: Path) -> str:

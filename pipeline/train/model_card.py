@@ -6,6 +6,7 @@ from typing import NamedTuple
 from posegan.config import Params
 from posegan.data.index import ShardIndex
 
+LEFT_OUT = "left_out"  # in a generator's provenance: the damaged samples that it was trained without, in words
 _VALIDATED = ("val_quality", "val_sharpness", "val_ssim", "val_l1")
 
 
@@ -52,13 +53,15 @@ def model_card(
     liked = (
         f"step {best_step:,}, the highest val_quality of {len(validated)}" if validated else f"step {best_step:,}, as nothing was validated"
     )
-    train = params.train.model_dump(exclude={"device", "corrupt", "keep_checkpoints"})
+    train = params.train.model_dump(exclude={"device", "corrupt", "checkpoint_every", "keep_checkpoints"})
     sections = [
         f"# PoseGAN generator, {params.image.height} x {params.image.width} pixels",
         "Draws the person of a photo in another pose: the Deformable GAN of Siarohin et al. (CVPR 2018).",
         "## Files\n\nEMA weights; the first is the one that `metrics.json` judges.\n\n"
         + _table(("file", "of"), [(last, f"step {last_step:,}, the last"), (best, liked)]),
-        f"## Data\n\nShards of SHA-256 `{provenance['shards_sha256']}`.\n\n" + _table(SplitCount._fields, data),
+        f"## Data\n\nShards of SHA-256 `{provenance['shards_sha256']}`.\n\n"
+        + _table(SplitCount._fields, data)
+        + (f"\n\nTrained without {left_out}." if (left_out := provenance.get(LEFT_OUT)) else ""),
         f"## Recipe: {params.recipe}\n\n"
         + _table(
             ("parameter", "value"),

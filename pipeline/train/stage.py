@@ -5,6 +5,7 @@ import copy
 import io
 import os
 import platform
+import re
 import shutil
 import signal
 import tempfile
@@ -22,39 +23,49 @@ from torch import nn
 from tqdm import tqdm
 
 from pipeline.stage_code import hash_of, stage_code
-from pipeline.train.model_card import counts, model_card, trained_on
-from posegan.cli import FILE, INTERRUPTED, params_option
+from pipeline.train.lock import alone
+from pipeline.train.model_card import LEFT_OUT, counts, model_card, trained_on
+from posegan.cli import INTERRUPTED, params_option
 from posegan.config import Params, load_params
 from posegan.data.index import CACHE, ShardIndex
-from posegan.data.reader import merged
 from posegan.device import keep_freed_memory
-from posegan.files import write_atomically
+from posegan.files import check_replaceable, contents, write_atomically
 from posegan.model.generator_file import DISCRIMINATOR, save_generator
+from posegan.places import OUTPUT, OUTPUT_FOLDER, WORKING_FOLDER, PlacedCommand
 from posegan.training import data as training_data
 from posegan.training import loop
-from posegan.training.checkpoints import CheckpointFolder, fingerprint
+from posegan.training.checkpoints import CheckpointFolder
 from posegan.training.data import open_training_data
 from posegan.training.initial import DISCRIMINATOR_SHA256, save_discriminator
 from posegan.training.loop import StoppedError
 from posegan.training.progress import LossRecord, Record, SampleRecord
 from posegan.training.ranks import joined
+from posegan.training.run_name import passed_over, record_run, run_content, run_name
 from posegan.training.state import TrainingState
 
 
-@click.command()
+@click.command(cls=PlacedCommand)
 @params_option()
 @click.option(
     "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."
 )
-@click.option("--out", type=FILE, default=Path("models/generator.safetensors"), show_default=True, help="Generator to write (EMA weights).")
 @click.option(
-    "--best", type=FILE, default=Path("models/best/generator.safetensors"), show_default=True, help="The same, of the highest val_quality."
+    "--out", type=OUTPUT, default=Path("models/generator.safetensors"), show_default=True, help="Generator to write (EMA weights)."
 )
-@click.option("--card", type=FILE, default=Path("models/generator.md"), show_default=True, help="Model card to write.")
-@click.option("--live", type=FILE, default=Path("dvclive"), show_default=True, help="Folder for DVCLive's metrics.")
-@click.option("--samples", type=FILE, default=Path("reports/samples"), show_default=True, help="Folder for sample grids.")
-@click.option("--state", type=FILE, default=Path("state"), show_default=True, help="Folder for the state that a stopped run resumes from.")
-@click.option("--cache", type=FILE, default=CACHE, show_default=True, help="Folder for shards fetched from an address.")
+@click.option(
+    "--best",
+    type=OUTPUT,
+    default=Path("models/best/generator.safetensors"),
+    show_default=True,
+    help="The same, of the highest val_quality.",
+)
+@click.option("--card", type=OUTPUT, default=Path("models/generator.md"), show_default=True, help="Model card to write.")
+@click.option("--live", type=OUTPUT_FOLDER, default=Path("dvclive"), show_default=True, help="Folder for DVCLive's metrics.")
+@click.option("--samples", type=OUTPUT_FOLDER, default=Path("reports/samples"), show_default=True, help="Folder for sample grids.")
+@click.option(
+    "--state", type=WORKING_FOLDER, default=Path("state"), show_default=True, help="Folder for the state that a stopped run resumes from."
+)
+@click.option("--cache", type=WORKING_FOLDER, default=CACHE, show_default=True, help="Folder for shards fetched from an address.")
 def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, live: Path, samples: Path, state: Path, cache: Path) -> None:
     """Train the generator and the discriminator (parameters: image, model, loss, features, train).
 
@@ -64,36 +75,45 @@ def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, liv
     """
     started = time.monotonic()
     keep_freed_memory()
-    with joined() as ranks, stop_on_signals() as stop:
+    with joined() as ranks, stop_on_signals() as stop, contextlib.ExitStack() as held:
+        check_replaceable(live, log_files)  # now, and not when the data was read
+        check_replaceable(samples, sample_files)
+        if ranks.is_first:
+            held.enter_context(alone(state))
         params = load_params(params_path)
         data, shards_sha256 = open_training_data(shards, params, cache, rank=ranks.rank, world_size=ranks.world_size)
-        name = fingerprint(params, shards_sha256, hash_of(training_code()))
-        checkpoints = CheckpointFolder(state / name, params.train.keep_checkpoints)
+        content = run_content(params, shards_sha256, hash_of(training_code()))
+        folder = state / run_name(content)
+        checkpoints = CheckpointFolder(folder, params.train.keep_checkpoints)
         run = loop.start(params, data, checkpoints, ranks.choose_device(params.train.device), ranks)
         if ranks.is_first:
-            _announce(run)
+            _announce(run, passed_over(state, content))
+            record_run(folder, content)
         try:
             if not ranks.is_first:
                 for _ in loop.train(run, stop):
                     pass
                 return
-            speed = follow(run, open_live(live), SampleFolder(samples, state / name / "samples", run.state.step), stop)
+            speed = follow(run, open_live(live), SampleFolder(samples, folder / "samples", run.state.step), stop)
         except StoppedError as stopped:
             if "DVC_STAGE" in os.environ:  # with 0, DVC would take the stage for done and complain of its outputs
                 raise
             if ranks.is_first:
                 click.echo(f"train: {stopped}")
             raise SystemExit(INTERRUPTED if stop.number == signal.SIGINT else 0) from None
-    if skipped := merged(data.skipped):
-        click.echo(f"train: left out {skipped.summary()}")
-    judge = save_discriminator(out.with_name(DISCRIMINATOR), run.state.discriminator, params.model)
-    index = ShardIndex.load(shards, cache)
-    origin = provenance(params, shards_sha256, _features(run)) | {DISCRIMINATOR_SHA256: judge, "trained_on": trained_on(index)}
-    save_generator(out, run.state.ema, params.model, params.image, origin | {"step": str(run.state.step)})
-    step, generator = _best(run.state)
-    save_generator(best, generator, params.model, params.image, origin | {"step": str(step)})
-    files = {os.path.relpath(path, card.parent): made for path, made in ((out, run.state.step), (best, step))}
-    write_atomically(card, model_card(params, origin, counts(index), run.state.history, files))
+        left_out = data.left_out(run.state.skipped)
+        if left_out:
+            click.echo(f"train: left out {left_out.summary()}")
+        judge = save_discriminator(out.with_name(DISCRIMINATOR), run.state.discriminator, params.model)
+        index = ShardIndex.load(shards, cache)
+        origin = provenance(params, shards_sha256, _features(run)) | {DISCRIMINATOR_SHA256: judge, "trained_on": trained_on(index)}
+        if left_out:
+            origin[LEFT_OUT] = left_out.summary()
+        save_generator(out, run.state.ema, params.model, params.image, origin | {"step": str(run.state.step)})
+        step, generator = _best(run.state)
+        save_generator(best, generator, params.model, params.image, origin | {"step": str(step)})
+        files = {os.path.relpath(path, card.parent): made for path, made in ((out, run.state.step), (best, step))}
+        write_atomically(card, model_card(params, origin, counts(index), run.state.history, files))
     click.echo(f"train: {_summary(run.state)}; {speed}{time.monotonic() - started:.1f} s; wrote {out}")
 
 
@@ -111,15 +131,17 @@ def _best(state: TrainingState) -> tuple[int, nn.Module]:
     return state.best.step, generator
 
 
-def _announce(run: loop.Run) -> None:
+def _announce(run: loop.Run, others: str) -> None:
     if not run.data.validation:
-        click.echo("train: the split val is empty: nothing is validated, and the samples show training pairs")
+        click.echo("train: the split val holds no pair that can be read: nothing is validated, and the samples show training pairs")
     if run.began:
         click.echo(f"train: {run.began}")
     if run.losses.features is not None:
         click.echo(f"train: the feature losses look through {_features(run)}")
     if run.ranks.world_size > 1:
         click.echo(f"train: {run.ranks.world_size} processes share each batch of {run.params.train.batch_size} pairs")
+    if not run.state.step and others:
+        click.echo(f"train: {others}")
     if run.state.step:
         click.echo(f"train: goes on from step {run.state.step} of {run.params.train.iterations}, found in {run.checkpoints.folder}")
 
@@ -158,12 +180,26 @@ def open_live(folder: Path) -> Live:
         return Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None)
 
 
+def sample_files(folder: Path) -> set[str]:
+    """The sample grids of a folder."""
+    return set(filter(_GRID.fullmatch, contents(folder)))
+
+
+def log_files(folder: Path) -> set[str]:
+    """DVCLive's logs in a folder: it removes old ones when it starts."""
+    return set(filter(_LOG.fullmatch, contents(folder)))
+
+
+_GRID, _LOG = re.compile(r"step-\d{8}\.png"), re.compile(r"metrics\.json|plots(/metrics(/\w+\.tsv)?)?")
+
+
 class SampleFolder:
     """The sample grids: kept beside the state, since DVC deletes a stage's outputs before it runs, and copied out."""
 
     def __init__(self, folder: Path, kept: Path, step: int) -> None:
         """Fill `folder` with the grids that a run up to `step` had made."""
         self.folder, self.kept = folder, kept
+        check_replaceable(folder, sample_files)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for path in sorted(kept.glob("step-*.png")):

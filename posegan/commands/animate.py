@@ -9,11 +9,11 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from posegan.cli import FILE
 from posegan.commands.options import generator_options, open_transfer
 from posegan.errors import PoseGANError
 from posegan.inference.pose_texts import PICTURES
 from posegan.inference.video import MOVING, VIDEOS, read_video, write_moving
+from posegan.places import FILE, OUTPUT, PlacedCommand
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -29,10 +29,10 @@ _Item = TypeVar("_Item")
 _MOST_LOST = 0.5  # of a sequence's pictures; with more, too little is known of the movement
 
 
-@click.command()
+@click.command(cls=PlacedCommand)
 @click.argument("source", type=FILE)
 @click.option("--poses", required=True, help="walking/SIDE, a list such as standing/front,waving/front, a folder of pictures, or a video.")
-@click.option("--out", required=True, type=FILE, help="Where to write: .gif, .mp4, or .png for a strip.")
+@click.option("--out", required=True, type=OUTPUT, help="Where to write: .gif, .mp4, or .png for a strip.")
 @click.option("--keypoints", type=FILE, help="A file that has the joints of SOURCE, by its name; then nobody looks for them.")
 @click.option("--frames", type=click.IntRange(2, 10_000), default=24, show_default=True, help="Of a walk; at most so many of a video.")
 @click.option("--between", "steps", type=click.IntRange(1, 100), default=1, show_default=True, help="Pictures for each pose of a sequence.")

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
-from posegan.cli import FILE
 from posegan.commands.options import MODEL_HELP, chosen_model
 from posegan.errors import PoseGANError
+from posegan.places import FILE, OUTPUT_FILE_OR_FOLDER, PlacedCommand
 
 
-@click.command()
-@click.argument("out", type=FILE, required=False)
+@click.command(cls=PlacedCommand)
+@click.argument("out", type=OUTPUT_FILE_OR_FOLDER, required=False)
 @click.option("--model", type=FILE, help=MODEL_HELP)
 @click.option("--hub", help="Publish it as user/model on the Hugging Face hub, where you are logged in.")
 def export(out: Path | None, model: Path | None, hub: str | None) -> None:

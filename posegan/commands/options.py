@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import PIL.Image
 
-from posegan.cli import FILE
 from posegan.config import AUTO, PoseConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
 from posegan.inference.shipped import DEFAULT, shipped_generators
 from posegan.people.detection import DEFAULTS
+from posegan.places import FILE
 
 if TYPE_CHECKING:
     from posegan.inference.transfer import PoseTransfer

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from posegan.cli import FILE
 from posegan.commands.options import generator_options, open_transfer, picture_format, save_image
 from posegan.errors import PoseGANError
-from posegan.files import write_atomically
+from posegan.files import check_replaceable, note, noted, write_atomically
 from posegan.formats.pair_csv import read_pair_csv
 from posegan.inference.pose_texts import PICTURES, parse_pose
+from posegan.places import FILE, OUTPUT_FILE_OR_FOLDER, PlacedCommand, check_places
 
 if TYPE_CHECKING:
     from posegan.inference.jobs import Drawn, Job
@@ -26,11 +26,13 @@ JSON = ".json"
 _WRITERS, _WAITING = 4, 64  # threads, and results that may wait for them
 
 
-@click.command()
+@click.command(cls=PlacedCommand)
 @click.argument("source", type=FILE, required=False)
 @click.option("--pose", help="A built-in pose such as walking-3/left, a picture of somebody, or FILE#IMAGE, a row of a file of keypoints.")
 @click.option("--pairs", type=FILE, help="A CSV from,to of pictures and poses, instead of SOURCE and --pose; its files are beside it.")
-@click.option("--out", required=True, type=FILE, help="Where to write: .png, .jpg, .json (what was detected), or a folder for many.")
+@click.option(
+    "--out", required=True, type=OUTPUT_FILE_OR_FOLDER, help="Where to write: .png, .jpg, .json (what was detected), or a folder for many."
+)
 @click.option("--keypoints", type=FILE, help="A file that has the joints of all pictures, by their names; then nobody looks for them.")
 @click.option("--grid", is_flag=True, help="Write source, target pose and result side by side.")
 @click.option("--paste", is_flag=True, help="Write the whole SOURCE with the result in its person's place.")
@@ -58,13 +60,24 @@ def transfer(
     jobs = list(_listed_jobs(pairs, out, suffix)) if pairs is not None else list(_jobs(source or Path(), pose or "", out, suffix))
     if many and (out.suffix or out.is_file()) and not out.is_dir():
         raise PoseGANError(f"{out}: expected a folder's name for {len(jobs):,} results")
+    _check_harmless(jobs, out, many, keypoints)
     _run(jobs, many, grid, paste, batch_size, open_transfer(model, detector, params, device), keypoints)
+
+
+def _check_harmless(jobs: "list[Job]", out: Path, many: bool, keypoints: Path | None) -> None:
+    """Refuse results that would replace a picture that is read, or stand among files of somebody else."""
+    read = [path for job in jobs for path in (job.source, job.pose.picture, job.pose.table, keypoints) if path is not None]
+    check_places({f"--out, result {number}" if many else "--out": job.out for number, job in enumerate(jobs, 1)}, dict.fromkeys(read))
+    if many:
+        check_replaceable(out, noted)
 
 
 def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int, transfer: "PoseTransfer", keypoints: Path | None) -> None:
     from posegan.inference.jobs import Failed, People, draw_all
 
     failures = 0
+    if many:
+        note(jobs[0].out.parent, {job.out.name for job in jobs})
     with ExitStack() as stack:
         writers, writing = stack.enter_context(ThreadPoolExecutor(_WRITERS)), deque[Future[None]]()
         people = stack.enter_context(People(transfer, keep_photos=paste, remembered=4 * batch_size, keypoints=keypoints))
@@ -135,8 +148,13 @@ def _listed_jobs(pairs: Path, out: Path, suffix: str) -> "Iterator[Job]":
 
 
 def _unique(jobs: "list[Job]") -> "Iterator[Job]":
-    """The jobs, those whose result would overwrite an earlier one under a numbered name."""
-    taken: dict[Path, int] = {}
+    """The jobs, those whose result would overwrite an earlier one under a numbered name that is nobody's."""
+    taken = {job.out for job in jobs}
+    seen: dict[Path, int] = {}
     for job in jobs:
-        number = taken[job.out] = taken.get(job.out, 0) + 1
-        yield job if number == 1 else job._replace(out=job.out.with_stem(f"{job.out.stem}-{number}"))
+        number = seen[job.out] = seen.get(job.out, 0) + 1
+        out = job.out
+        while number > 1 and (out := job.out.with_stem(f"{job.out.stem}-{number}")) in taken:
+            number = seen[job.out] = number + 1
+        taken.add(out)
+        yield job._replace(out=out)

@@ -9,7 +9,7 @@ more of them than cores, they stop spinning between operations, and a training s
 Legend: V samples, N images of these, U of the N that are decoded, n of one sample, H and W height and width in pixels, K = 18 joints.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
@@ -74,9 +74,17 @@ class Skipped:
     def __len__(self) -> int:
         return len(self._samples)
 
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self._samples.values())
+
     def add(self, sample: Sample) -> None:
         """Take note of a sample."""
         self._samples[f"{sample.shard}/{sample.key}"] = sample
+
+    @property
+    def names(self) -> list[str]:
+        """Of each sample the shard and the key, sorted."""
+        return sorted(self._samples)
 
     def update(self, other: "Skipped") -> None:
         """Take note of all that `other` has."""
@@ -84,7 +92,7 @@ class Skipped:
 
     def summary(self) -> str:
         """One line: how many, and the first of them by name."""
-        samples = [self._samples[name] for name in sorted(self._samples)]
+        samples = [self._samples[name] for name in self.names]
         named = ", ".join(f"identity {sample.identity} in {sample.shard}" for sample in samples[:5])
         images, pairs = sum(sample.images for sample in samples), sum(sample.pairs for sample in samples)
         count = f"{len(samples):,} damaged sample{'s' if len(samples) > 1 else ''}"

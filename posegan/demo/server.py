@@ -1,54 +1,31 @@
 """The page's server: a few fixed files and two questions, each bounded in size, rate and time.
 
 It listens on loopback unless told otherwise. A name in `Host` that is not ours is refused, so that another site's page cannot reach it
-by pointing its own name here; so is a question from another page (`Origin`).
+by pointing its own name here; so is a question from another page (`Origin`). Whatever is asked has an answer: a sentence as JSON under
+the security headers, and never a traceback.
 """
 
+import io
 import json
+import logging
+import socket
+import sys
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
+from posegan.demo.limits import Budget, DeadlineReader, RateLimit
 from posegan.demo.studio import Studio
 from posegan.errors import PoseGANError
 
+logger = logging.getLogger(__name__)
+
 LARGEST_BODY = 12 * 2**20  # bytes of a request
 WAITING = 8  # requests that may wait for the processor; more are turned away
-_VISITORS = 1024  # remembered
-
-
-class RateLimit:
-    """Lets a visitor ask `burst` times at once and `rate` times a second in the long run (a token bucket each).
-
-    Args:
-        rate: requests a second.
-        burst: requests at once.
-        clock: seconds, rising.
-    """
-
-    def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate, self._burst, self._clock = rate, burst, clock
-        self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()  # by visitor: tokens, and when they were counted
-        self._lock = threading.Lock()
-
-    def allows(self, visitor: str) -> bool:
-        """Whether this request is within the limit; it is counted if so."""
-        with self._lock:
-            now = self._clock()
-            tokens, then = self._tokens.pop(visitor, (float(self._burst), now))
-            tokens = min(self._burst, tokens + (now - then) * self._rate)
-            self._tokens[visitor] = (max(tokens - 1, tokens if tokens < 1 else 0), now)
-            while len(self._tokens) > _VISITORS:
-                self._tokens.popitem(last=False)
-            return tokens >= 1
-
-
+CONNECTIONS = 64  # answered at a time; as many more are told so, and the rest are hung up on
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PEOPLE = 4
 _FILES = {
@@ -65,7 +42,18 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_SECONDS = 20  # that a visitor may take to say what they want
+# What the base class would say with a status of the 500s, as if the fault were ours.
+_THEIRS = {
+    HTTPStatus.NOT_IMPLEMENTED: (HTTPStatus.METHOD_NOT_ALLOWED, "expected GET, HEAD or POST"),
+    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED: (HTTPStatus.BAD_REQUEST, "expected HTTP/1.0 or HTTP/1.1"),
+}
+
+
+class Patience(NamedTuple):
+    """Seconds that a visitor may take."""
+
+    asking: float = 20.0  # for a whole question, and again for taking the answer
+    leaving: float = 2.0  # to read why a question was refused, while the rest of it is dropped
 
 
 class _RefusedError(Exception):
@@ -74,27 +62,32 @@ class _RefusedError(Exception):
         self.status = status
 
 
-def open_server(studio: Studio, host: str, port: int, limit: RateLimit | None = None) -> ThreadingHTTPServer:
-    """A server that listens at `host`:`port` (0: any free one) and is not yet serving.
+def open_server(
+    studio: Studio,
+    host: str,
+    port: int,
+    limit: RateLimit | None = None,
+    patience: Patience = Patience(),  # noqa: B008 - immutable
+    debug: bool = False,
+) -> ThreadingHTTPServer:
+    """A server that listens at `host`:`port` (0: any free one) and is not yet serving; `debug` shows tracebacks of unforeseen errors.
 
     Raises:
         PoseGANError: the address cannot be had.
     """
     work = _Work(studio, limit or RateLimit(rate=4.0, burst=40))
     try:
-        server = ThreadingHTTPServer((host, port), partial(_Handler, work=work, host=host))
+        return _Server((host, port), work, patience, debug)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PoseGANError(f"{host}:{port}: cannot listen there ({reason}); choose another --port or --host") from error
-    server.daemon_threads = True
-    return server
 
 
 class _Work:
     """The studio, for one question at a time."""
 
     def __init__(self, studio: Studio, limit: RateLimit) -> None:
-        self.limit = limit
+        self.limit, self.budget = limit, Budget(WAITING * LARGEST_BODY)
         self._turn, self._seats = threading.Lock(), threading.BoundedSemaphore(WAITING)
         self.description = json.dumps(studio.described()).encode()
         self.questions: dict[str, Callable[[bytes], dict[str, Any]]] = {
@@ -112,78 +105,175 @@ class _Work:
             self._seats.release()
 
 
+class _Server(ThreadingHTTPServer):
+    """A thread a connection, for so many connections."""
+
+    daemon_threads = True
+    request_queue_size = CONNECTIONS  # that wait to be accepted; with the base class's 5, a burst is cut off unheard
+
+    def __init__(self, address: tuple[str, int], work: _Work, patience: Patience, debug: bool) -> None:
+        self.work, self.patience, self.debug, self.host = work, patience, debug, address[0]
+        self._answered, self._turned_away = (threading.BoundedSemaphore(CONNECTIONS) for _ in range(2))
+        super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread, or turn it away in one."""
+        for seat in (self._answered, self._turned_away):
+            if seat.acquire(blocking=False):
+                try:
+                    threading.Thread(target=self._serve, args=(request, client_address, seat), daemon=True).start()
+                except RuntimeError:  # the system has no thread left
+                    seat.release()
+                    break
+                return
+        self.shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing, where the visitor left or is too slow; else as `tell`."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError | TimeoutError):
+            self.tell(error)
+
+    def tell(self, error: BaseException | None) -> None:
+        """Say on the terminal that something unforeseen happened."""
+        logger.error("demo: an unforeseen error: %r%s", error, "" if self.debug else "; --debug shows where", exc_info=self.debug)
+
+    def _serve(self, request: Any, client_address: Any, seat: threading.BoundedSemaphore) -> None:
+        try:
+            _Handler(request, client_address, self, is_full=seat is self._turned_away)
+        except Exception:
+            self.handle_error(request, client_address)
+        finally:
+            self.shutdown_request(request)
+            seat.release()
+
+
 class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "posegan", ""
-    timeout = _SECONDS
+    server: _Server
 
-    def __init__(self, *arguments: Any, work: _Work, host: str) -> None:
-        self._work, self._listens_on = work, host
+    def __init__(self, *arguments: Any, is_full: bool = False) -> None:
+        self._is_full, self._unread = is_full, False
         super().__init__(*arguments)
+
+    def setup(self) -> None:
+        """As of the base class, with an end to how long a question may take, whatever its pace."""
+        super().setup()
+        patience = self.server.patience
+        self.rfile.close()
+        reader = DeadlineReader(self.connection, patience.leaving if self._is_full else patience.asking)
+        self.rfile = io.BufferedReader(reader)
 
     def do_GET(self) -> None:  # the base class's name for it
         self._guarded(self._get)
 
+    def do_HEAD(self) -> None:
+        self._guarded(self._get)
+
     def do_POST(self) -> None:
+        self._unread = True
         self._guarded(self._post)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: who looked at what is nobody's business."""
 
-    def _guarded(self, answer: Callable[[], None]) -> None:
-        try:
-            self._check_origin()
-            answer()
-        except _RefusedError as refusal:
-            self._send_json(refusal.status, {"error": str(refusal)})
-        except PoseGANError as error:
-            self._send_json(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error)})
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the base class refuses by itself, as all other refusals."""
+        self._unread = True
+        self.request_version = "HTTP/1.0"  # what was no request has none, and would be answered without a head
+        status, sentence = _THEIRS.get(HTTPStatus(code), (HTTPStatus(code), message or HTTPStatus(code).phrase))
+        self._guarded(lambda: self._send_json(status, {"error": sentence}), checked=False)
 
-    def _check_origin(self) -> None:
+    def _guarded(self, answer: Callable[[], None], checked: bool = True) -> None:
+        """Answer, or say why not; a visitor who left needs no answer."""
+        self.close_connection = True
+        try:
+            try:
+                if checked:
+                    self._check_visitor()
+                answer()
+            except _RefusedError as refusal:
+                self._send_json(refusal.status, {"error": str(refusal)})
+            except PoseGANError as error:
+                self._send_json(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error)})
+            except (ConnectionError, TimeoutError):
+                raise
+            except Exception as error:
+                self.server.tell(error)
+                self._send_json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "this question was not foreseen; the terminal says more"})
+            if self._unread:
+                self._drop_the_rest()
+        except OSError:
+            return
+
+    def _check_visitor(self) -> None:
+        if self._is_full:
+            raise _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections; try again in a moment")
         host = self.headers.get("Host", "")
         name = host.rsplit(":", 1)[0].strip("[]") if not host.endswith("]") else host.strip("[]")
-        if self._listens_on in LOOPBACK and name not in LOOPBACK:
+        if self.server.host in LOOPBACK and name not in LOOPBACK:
             raise _RefusedError(HTTPStatus.FORBIDDEN, "this page is for this computer alone")
         origin = self.headers.get("Origin")
         if origin is not None and origin != f"http://{host}":
             raise _RefusedError(HTTPStatus.FORBIDDEN, "asked from another page")
 
     def _get(self) -> None:
-        if self.path == "/state":
-            self._send(HTTPStatus.OK, "application/json", self._work.description)
+        path = self.path.partition("?")[0]
+        if path == "/state":
+            self._send(HTTPStatus.OK, "application/json", self.server.work.description)
             return
-        if self.path not in _FILES:
+        if path not in _FILES:
             raise _RefusedError(HTTPStatus.NOT_FOUND, "no such page")
-        name, kind = _FILES[self.path]
+        name, kind = _FILES[path]
         self._send(HTTPStatus.OK, kind, resources.files("posegan.demo").joinpath(name).read_bytes())
 
     def _post(self) -> None:
-        if self.path not in self._work.questions:
+        work, path = self.server.work, self.path.partition("?")[0]
+        if path not in work.questions:
             raise _RefusedError(HTTPStatus.NOT_FOUND, "no such question")
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
             raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, "the size of the question is missing")
-        if int(length) > LARGEST_BODY:
+        if len(length) > len(str(LARGEST_BODY)) or int(length) > LARGEST_BODY:
             raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"larger than {LARGEST_BODY // 2**20} MB; choose a smaller picture")
-        if not self._work.limit.allows(self.client_address[0]):
+        if not work.limit.allows(self.client_address[0]):
             raise _RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too many questions; wait a few seconds")
-        body = self.rfile.read(int(length))
-        if len(body) != int(length):
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the question was cut off")
-        self._send_json(HTTPStatus.OK, self._work.answer(self.path, body))
+        with work.budget.holding(int(length)) as allowed:
+            if not allowed:
+                raise _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "many are asking; try again in a moment")
+            try:
+                body = self.rfile.read(int(length))
+            except TimeoutError:
+                raise _RefusedError(HTTPStatus.REQUEST_TIMEOUT, "the question took too long to arrive") from None
+            self._unread = False
+            if len(body) != int(length):
+                raise _RefusedError(HTTPStatus.BAD_REQUEST, "the question was cut off")
+            self._send_json(HTTPStatus.OK, work.answer(path, body))
 
     def _send_json(self, status: HTTPStatus, content: dict[str, Any]) -> None:
         self._send(status, "application/json", json.dumps(content).encode())
 
     def _send(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        self.connection.settimeout(self.server.patience.asking)  # of each write as a whole
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD, POST")
         for name, value in _HEADERS.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _drop_the_rest(self) -> None:
+        """Read on for a moment: closing upon unread bytes would take the answer back before it is read."""
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_WR)
+        rest = DeadlineReader(self.connection, self.server.patience.leaving)
+        buffer = bytearray(1 << 16)
+        while rest.readinto(buffer):
+            pass
 
 
 def _parsed(body: bytes) -> Any:

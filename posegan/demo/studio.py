@@ -80,7 +80,7 @@ class Studio:
 def _joints(value: Any, name: str) -> Keypoints:
     try:
         array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last of a whole number of 400 digits
         array = np.zeros(0)
     if array.ndim != 2 or np.abs(np.nan_to_num(array, nan=np.inf)).max(initial=0) > 1e5:
         raise PoseGANError(f"{name}: expected {len(JOINTS)} times x, y, confidence")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from posegan.config import ImageConfig, ModelConfig
 from posegan.errors import PoseGANError
-from posegan.files import atomic_path
+from posegan.files import atomic_folder, atomic_path, check_replaceable
 from posegan.model.networks import Generator
 
 DISCRIMINATOR = "discriminator.safetensors"  # beside a generator's file, what judged it: for a warm start
@@ -143,20 +143,27 @@ def generator_file(path: Path) -> Path:
 
 
 def save_pretrained(model: Path, folder: Path) -> None:
-    """Write the folder for the generator at `model`, whole or not at all; an existing folder is replaced.
+    """Write the folder for the generator at `model`, whole or not at all; one that this wrote before is replaced.
 
     Raises:
-        PoseGANError: no generator at `model`, or the folder cannot be written, or is one that holds other files.
+        PoseGANError: no generator at `model`, or the folder cannot be written, or holds other files, or a card that somebody changed.
     """
+    check_replaceable(folder, _pretrained_files)
     load_generator(model)  # a file whose tensors do not fit should not be given on
-    if folder.exists() and (not folder.is_dir() or {item.name for item in folder.iterdir()} - {WEIGHTS, CONFIG, CARD}):
-        raise PoseGANError(f"{folder}: holds other files; choose a new folder")
     card = read_generator_card(model)
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
+    with atomic_folder(folder, _pretrained_files) as temporary:
         shutil.copyfile(model, temporary / WEIGHTS)
         (temporary / CONFIG).write_text(json.dumps(_described(card), indent=2, sort_keys=True) + "\n", encoding="utf-8")
         (temporary / CARD).write_text(_model_card(card), encoding="utf-8")
+
+
+def _pretrained_files(folder: Path) -> set[str]:
+    """The files of a folder that `save_pretrained` wrote: not a card that somebody has written on."""
+    try:
+        is_own = (folder / CARD).read_text(encoding="utf-8") == _model_card(read_generator_card(folder / WEIGHTS))
+    except (OSError, UnicodeDecodeError, PoseGANError):
+        return set()
+    return {WEIGHTS, CONFIG, CARD} if is_own else {WEIGHTS, CONFIG}
 
 
 def _described(card: GeneratorCard) -> dict[str, Any]:

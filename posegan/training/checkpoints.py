@@ -1,20 +1,17 @@
-"""The training state on disk, under a name that only runs share which learn the same from the same.
+"""The training state on disk.
 
 A checkpoint is whole or absent: it is written beside its name with its SHA-256 in a side file, fsynced and renamed.
 """
 
-import hashlib
-import json
 import logging
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from posegan.config import Params
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, sha256_of, write_atomically
 
@@ -46,22 +43,30 @@ class CheckpointFolder:
                 torch.save(dict(state), temporary)
                 # Before the rename, so that a checkpoint under its real name always has its hash.
                 write_atomically(_hash_path(path), sha256_of(temporary) + "\n")
-        except RuntimeError as error:  # torch's writer reports a full disk as such
+        except RuntimeError as error:  # torch's writer says so of whatever the system refuses it
             raise PoseGANError(f"{path}: the training state could not be written ({error}); free some space, then run again") from error
         self._drop_all_but_the_last(step)
         return path
 
-    def latest(self, until: int | None = None) -> tuple[int, dict[str, Any]] | None:
-        """The newest whole state, of a step up to `until`, with its step, on the CPU; a damaged one is passed over with a warning."""
+    def latest(
+        self, until: int | None = None, refusal: Callable[[dict[str, Any]], str] = lambda _: ""
+    ) -> tuple[int, dict[str, Any]] | None:
+        """The newest whole state, of a step up to `until`, with its step, on the CPU; another is passed over with a warning.
+
+        `refusal` says why a state that is whole cannot be gone on with, if so.
+        """
         for step, path in reversed(self._states()):
             state = _load_state(path) if until is None or step <= until else None
-            if state is not None:
-                return step, state
+            if state is None:
+                continue
+            if why := refusal(state):
+                logger.warning("%s: passed over, since %s", path, why)
+                continue
+            return step, state
         return None
 
     def _states(self) -> list[tuple[int, Path]]:
-        matches = [(_NAME.fullmatch(path.name), path) for path in self.folder.glob("step-*.pt")]
-        return sorted((int(match[1]), path) for match, path in matches if match)
+        return _states_in(self.folder)
 
     def _drop_all_but_the_last(self, step: int) -> None:
         # A state of a later step is a damaged one that `latest` passed over: it must not displace a good one.
@@ -70,6 +75,16 @@ class CheckpointFolder:
             if other not in steps:
                 path.unlink()
                 _hash_path(path).unlink(missing_ok=True)
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """The steps of the states in a folder, in order, damaged ones too."""
+    return [step for step, _ in _states_in(folder)]
+
+
+def _states_in(folder: Path) -> list[tuple[int, Path]]:
+    matches = [(_NAME.fullmatch(path.name), path) for path in folder.glob("step-*.pt")]
+    return sorted((int(match[1]), path) for match, path in matches if match)
 
 
 def _load_state(path: Path) -> dict[str, Any] | None:
@@ -87,22 +102,3 @@ def _load_state(path: Path) -> dict[str, Any] | None:
 
 def _hash_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
-
-
-# What makes two runs the same run: these sections, the code, the shards, the torch version.
-_SECTIONS = ("image", "model", "loss", "features", "train")
-
-
-def fingerprint(params: Params, shards_sha256: str, code_sha256: str) -> str:
-    """16 hex digits that name a run: equal only if the results of a whole run would be equal on one processor.
-
-    How many processes share it does not count, so that another number of them may go on with it. The code that trains
-    counts, so that a run after an edited loss never continues, or passes off as its own, what the old loss had trained.
-    """
-    content = {
-        "params": {name: getattr(params, name).model_dump() for name in _SECTIONS},
-        "shards": shards_sha256,
-        "code": code_sha256,
-        "torch": torch.__version__,
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -84,7 +84,7 @@ def start(params: Params, data: TrainingData, checkpoints: CheckpointFolder, dev
     if params.train.compile != "none":
         compile_networks(state.generator, state.discriminator, losses, params.train.compile)
     # All ranks go on from the first one's state: only that one writes, and the others may have no disk in common with it.
-    latest = ranks.from_first(checkpoints.latest() if ranks.is_first else None)
+    latest = ranks.from_first(checkpoints.latest(refusal=lambda saved: data.refusal(saved.get("skipped", []))) if ranks.is_first else None)
     if latest is not None:
         state.restore(latest[1])
     return Run(params, data, checkpoints, ranks, state, losses, guard, began)
@@ -251,6 +251,7 @@ def draw_samples(state: TrainingState, data: TrainingData) -> PIL.Image.Image:
 def _save(run: Run) -> None:
     """Write the state, if all of it is finite: what is not could only be resumed into the same end."""
     run.guard.check_losses(run.state.means)
+    run.state.skipped = run.data.left_out(run.state.skipped).names
     saved = run.state.saved()
     bad = first_not_finite({name: saved[name] for name in (*run.state.parts, "best")})
     if bad is not None:

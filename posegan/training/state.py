@@ -36,6 +36,7 @@ class TrainingState:
         history: the numbers of all records so far, so that a resumed run's is complete.
         means: of the losses since the last record.
         best: what validation liked most.
+        skipped: the damaged samples that it did without, as `Skipped.names` gives them.
     """
 
     def __init__(self, params: Params, device: torch.device) -> None:
@@ -53,6 +54,7 @@ class TrainingState:
         self.history: History = []
         self.means = RunningMeans()
         self.best: Best | None = None
+        self.skipped: list[str] = []
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
@@ -64,7 +66,7 @@ class TrainingState:
         """As tensors, numbers and texts, for `CheckpointFolder.save`."""
         parts = {name: part.state_dict() for name, part in self.parts.items()}
         record = {"step": self.step, "history": [[step, values] for step, values in self.history], "means": self.means.state()}
-        return {**parts, **record, "best": None if self.best is None else self.best._asdict()}
+        return {**parts, **record, "best": None if self.best is None else self.best._asdict(), "skipped": self.skipped}
 
     def restore(self, saved: dict[str, Any]) -> Self:
         """Take over what `saved()` gave, in this process or another; returns itself."""
@@ -73,6 +75,7 @@ class TrainingState:
         self.step = saved["step"]
         self.history = [(step, values) for step, values in saved["history"]]
         self.best = None if saved["best"] is None else Best(**saved["best"])
+        self.skipped = saved.get("skipped", [])  # not in states of earlier versions
         self.means.restore(saved["means"], self.device)
         return self
 

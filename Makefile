@@ -56,7 +56,7 @@ docs: .venv/ready  ## Build the documentation, build/docs/index.html; warnings a
 	$(PYTHON) -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo "Documentation: build/docs/index.html"
 
-clean:  ## Remove the environment, training state and caches; DVC's outputs and cache stay
+clean:  ## Remove the environment, all training states (state/) and caches; DVC's outputs and cache stay
 	rm -rf .venv build state .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 # The lock names versions only, so it is installed without asking for more. `ready` is written last:

@@ -204,6 +204,18 @@ def test_the_files_that_the_parameters_name_are_inputs(here: Path) -> None:
     (here / "params.yaml").write_text(yaml.safe_dump(tiny_params().model_dump()))
 
 
+def test_a_table_beside_the_archive_is_removed_only_where_it_is_of_photos(here: Path) -> None:
+    (here / "params.yaml").write_text(yaml.safe_dump(tiny_params(dataset={"source": "archive", "path": "absent.zip"}).model_dump()))
+    table = here / "photos.csv"
+    table.write_text("what,I,noted\n")
+    refused(run("pipeline download"), "photos.csv: not a table that this stage wrote")
+    assert table.read_text() == "what,I,noted\n"
+    table.write_text("file,person,image,status,detail\n")  # DVC has removed the archive that it belongs to
+    refused(run("pipeline download"), "absent.zip")
+    assert not table.exists()
+    (here / "params.yaml").write_text(yaml.safe_dump(tiny_params().model_dump()))
+
+
 def test_a_link_that_is_read_protects_what_it_shows_and_one_that_is_written_is_replaced(tmp_path: Path) -> None:
     real, link = tmp_path / "real", tmp_path / "link"
     real.write_text("theirs")

@@ -27,6 +27,7 @@ from pipeline.evaluate.scores import Summary, flat_metrics, summarise
 from pipeline.evaluate.stopwatch import Stopwatch
 from pipeline.evaluate.train_images import train_moments
 from pipeline.pose.weights import with_local_weights
+from pipeline.unchanged import StageCommand
 from posegan.cli import params_option
 from posegan.config import EvaluateConfig, Params, PoseConfig, load_params
 from posegan.data.batches import PairBatch, on_device, to_pictures
@@ -41,7 +42,7 @@ from posegan.frozen.inception import Moments
 from posegan.model.generator_file import GeneratorCard, load_generator, read_generator_card
 from posegan.people.detectors import settled
 from posegan.people.estimator import Detector, PoseEstimator
-from posegan.places import FILE, OUTPUT, OUTPUT_FOLDER, WORKING_FOLDER, PlacedCommand, check_places
+from posegan.places import FILE, OUTPUT, OUTPUT_FOLDER, WORKING_FOLDER, check_places
 from posegan.training.samples import generate
 
 _SEEN = 0.8  # share of the real images' people and joints that a detector has to find for its word to count
@@ -66,7 +67,7 @@ class Subject(NamedTuple):
     card: GeneratorCard | None  # of our generator
 
 
-@click.command(cls=PlacedCommand)
+@click.command(cls=StageCommand)
 @params_option()
 @click.option(
     "--shards", default="data/shards", show_default=True, help="Folder of the shard stage, or the address of a copy (https://, s3://)."

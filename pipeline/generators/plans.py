@@ -26,7 +26,7 @@ PLANS = {
         "real people: Market-1501's train images with the published joints",
         "Trained on Market-1501, whose images may be used for research only: so may these weights and what they draw.",
         {
-            "iterations": 14_000, "batch_size": 8, "ema_decay": 0.998, "precision": "bfloat16", "channels_last": True,
+            "iterations": 10_000, "constant_rate": 0.6, "batch_size": 8, "ema_decay": 0.998, "precision": "bfloat16", "channels_last": True,
             "pool_identities": 200, "validate_every": 1000, "sample_every": 1000, "checkpoint_every": 250, "log_every": 50,
         },
     ),

@@ -37,12 +37,13 @@ from pipeline.pair.rules import (
     validation_identities,
 )
 from pipeline.tables import PAIRS_SCHEMA, write_blocks
+from pipeline.unchanged import StageCommand
 from posegan.cli import params_option
 from posegan.config import PairConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.formats.pair_csv import ListedPair, read_pair_csv
 from posegan.formats.table import Keypoints, read_keypoints
-from posegan.places import FILE, OUTPUT, PlacedCommand
+from posegan.places import FILE, OUTPUT
 
 BLOCK_PAIRS = 131_072
 SPLITS = ("train", "val", "test")
@@ -188,7 +189,7 @@ def _rule_table(images: Images, source: Ints, target: Ints) -> pa.Table:
     return pa.table(columns, schema=PAIRS_SCHEMA)
 
 
-@click.command(cls=PlacedCommand)
+@click.command(cls=StageCommand)
 @params_option()
 @click.option(
     "--keypoints",

@@ -30,6 +30,7 @@ from pipeline.pose.weights import with_local_weights
 from pipeline.raw_archive import image_members, open_archive, read_member
 from pipeline.stage_code import stage_code
 from pipeline.tables import write_table
+from pipeline.unchanged import StageCommand
 from posegan.cli import params_option
 from posegan.config import AUTO, PoseConfig, load_params
 from posegan.errors import PoseGANError
@@ -37,7 +38,7 @@ from posegan.formats.table import KEYPOINTS_SCHEMA
 from posegan.images import decode_image
 from posegan.people.detectors import settled, verified_weights
 from posegan.people.estimator import PoseEstimator
-from posegan.places import FILE, OUTPUT, WORKING_FOLDER, PlacedCommand
+from posegan.places import FILE, OUTPUT, WORKING_FOLDER
 
 _RUN = re.compile(r"[0-9a-f]{16}")  # a folder of parts, named after what decides them
 
@@ -170,7 +171,7 @@ def _size(archive: zipfile.ZipFile, member: str) -> tuple[int, int] | None:
         return None
 
 
-@click.command(cls=PlacedCommand)
+@click.command(cls=StageCommand)
 @params_option()
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
 @click.option("--out", type=OUTPUT, default=Path("data/keypoints.parquet"), show_default=True, help="Table to write.")

@@ -20,6 +20,7 @@ from pipeline.raw_archive import open_archive
 from pipeline.shard.plan import SPLITS, plan_pieces, read_pair_rows
 from pipeline.shard.writer import Material, write_shards
 from pipeline.tables import INDEX_SCHEMA
+from pipeline.unchanged import StageCommand
 from posegan.cli import params_option
 from posegan.config import ImageConfig, ShardConfig, load_params
 from posegan.data.index import CHECKSUMS, INDEX, CorruptSampleError, ShardIndex, read_checksums
@@ -27,12 +28,12 @@ from posegan.data.packed_tar import Sample
 from posegan.errors import PoseGANError
 from posegan.files import atomic_folder, sha256_of
 from posegan.formats.table import read_keypoints
-from posegan.places import FILE, OUTPUT_FOLDER, PlacedCommand
+from posegan.places import FILE, OUTPUT_FOLDER
 
 MEGABYTE = 1_000_000
 
 
-@click.command(cls=PlacedCommand)
+@click.command(cls=StageCommand)
 @params_option()
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
 @click.option("--keypoints", type=FILE, default=Path("data/keypoints.parquet"), show_default=True, help="Table of the pose stage.")

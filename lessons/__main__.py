@@ -106,7 +106,9 @@ def run_lesson(name: str, values: dict[str, Any], seed: int, origin: str, data_f
     shutil.rmtree(out, ignore_errors=True)  # else pictures of an earlier, longer run would stay among the new ones
     before = _processor_seconds()
     reader = (results / "lesson3" / "cnn.safetensors",) if name in READER else ()
-    metrics: dict[str, float] = {key: round(value, 4) for key, value in lesson.run(images, settings, seed, out / "pictures", *reader).items()}
+    metrics: dict[str, float] = {
+        key: round(value, 4) for key, value in lesson.run(images, settings, seed, out / "pictures", *reader).items()
+    }
     metrics["seconds"] = round(_processor_seconds() - before, 1)
     write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return metrics

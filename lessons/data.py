@@ -6,6 +6,7 @@ All of one shape, whatever they show: uint8, `(n, 28, 28)` grey or `(n, 32, 32, 
 import gzip
 import hashlib
 import math
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -94,11 +95,7 @@ def load(path: Path) -> Images:
             return Images(*(file[name] for name in Images._fields))
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file; make it with `python -m lessons data`") from None
-    except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
-        raise PoseGANError(f"{path}: damaged ({error}); remove it and run `python -m lessons data`") from error
-    except Exception as error:  # zipfile's own, which has no common class with the others
-        if type(error).__name__ != "BadZipFile":
-            raise
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise PoseGANError(f"{path}: damaged ({error}); remove it and run `python -m lessons data`") from error
 
 

@@ -90,7 +90,7 @@ def backward(network: Network, scores: Floats, inputs: list[Floats], labels: npt
 
 def batches(count: int, size: int, rng: Generator) -> Iterator[npt.NDArray[np.intp]]:
     """One epoch: the numbers of all pictures in random order, `size` at a time (what is left over waits for another epoch)."""
-    order = rng.permutation(count)
+    order, size = rng.permutation(count), min(size, count)
     return (order[start : start + size] for start in range(0, count - size + 1, size))
 
 
@@ -124,10 +124,6 @@ def run(images: Images, settings: Settings, seed: int, out: Path) -> dict[str, f
     # One layer is ten pictures: what speaks for a class is bright, what speaks against it dark.
     weights = trained["one layer"][0][0].T.reshape(CLASSES, *images.train.shape[1:])
     grey = np.clip(128 + 127 * weights / np.abs(weights).max(), 0, 255).astype(np.uint8)
-    examples = np.concatenate([images.test[images.test_labels == label][:4] for label in range(CLASSES)])
-    save_grid(
-        out / "digits.png",
-        np.concatenate((examples.reshape(CLASSES, 4, *grey.shape[1:]).swapaxes(0, 1).reshape(-1, *grey.shape[1:]), grey)),
-        CLASSES,
-    )
+    columns = [np.resize(images.test[images.test_labels == label], (4, *grey.shape[1:])) for label in range(CLASSES)]  # four of each class
+    save_grid(out / "digits.png", np.vstack((np.stack(columns, axis=1).reshape(-1, *grey.shape[1:]), grey)), CLASSES)
     return {f"accuracy_{name.replace(' ', '_')}": curves[name][-1][1] for name in networks}

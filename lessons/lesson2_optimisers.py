@@ -33,6 +33,7 @@ class Settings(Section):
     batch_size: Positive
     epochs: Positive
     study_rates: list[Weight]  # the study tries each optimiser with each of these
+    study_images: Positive  # on so many pictures
     study_epochs: Positive
 
 
@@ -79,12 +80,13 @@ def update(w: Floats, g: Floats, memory: Memory, t: int, optimiser: Name, rate: 
 
 
 def learn(images: Images, settings: Settings, seed: int) -> tuple[Network, list[tuple[float, float]]]:
-    """A two-layer network from scratch, and its loss on batches that it had not learnt from yet: (step, mean of the last 50)."""
+    """A two-layer network from scratch, and its loss on batches that it had not learnt from yet: (step, mean since the point before)."""
     rng = np.random.default_rng(seed)
     network = new_network([images.train[0].size, settings.hidden, CLASSES], rng)
     weights = [w for layer in network for w in layer]
     memories: list[Memory] = [{} for _ in weights]
     x, losses, curve, t = as_rows(images.train), list[float](), list[tuple[float, float]](), 0
+    every = max(1, settings.epochs * len(x) // settings.batch_size // 40)  # some 40 points
     for _ in range(settings.epochs):
         for chosen in batches(len(x), settings.batch_size, rng):
             t += 1
@@ -93,22 +95,23 @@ def learn(images: Images, settings: Settings, seed: int) -> tuple[Network, list[
             gradients = [g for layer in backward(network, scores, inputs, images.train_labels[chosen]) for g in layer]
             for w, g, memory in zip(weights, gradients, memories, strict=True):
                 update(w, g, memory, t, settings.optimiser, settings.learning_rate, settings.weight_decay)
-            if t % 50 == 0:
-                curve.append((t, float(np.mean(losses[-50:]))))
+            if t % every == 0:
+                curve.append((t, float(np.mean(losses[-every:]))))
     return network, curve
 
 
 def run(images: Images, settings: Settings, seed: int, out: Path) -> dict[str, float]:
-    """The optimiser that params.yaml names, and a study: every optimiser with every rate, for a short time."""
+    """The optimiser that params.yaml names, and a study: every optimiser with every rate, on few pictures, for a short time."""
     test = as_rows(images.test)
     network, curve = learn(images, settings, seed)
     save_curves(out / "loss.png", {settings.optimiser: curve}, "step", "loss")
+    few = images._replace(train=images.train[: settings.study_images], train_labels=images.train_labels[: settings.study_images])
     study: dict[str, list[tuple[float, float]]] = {}
     for optimiser in OPTIMISERS:
         for rate in settings.study_rates:
             tried = settings.model_copy(update={"optimiser": optimiser, "learning_rate": rate, "epochs": settings.study_epochs})
             with np.errstate(all="ignore"):  # too large a rate ends in infinities, which is what the study is to show
-                reached = accuracy(learn(images, tried, seed)[0], test, images.test_labels)
+                reached = accuracy(learn(few, tried, seed)[0], test, images.test_labels)
             study.setdefault(optimiser, []).append((rate, reached))
     save_curves(out / "study.png", study, "learning rate", "accuracy on unseen pictures", logarithmic=True)
     best = {f"best_{name}": max(reached for _, reached in points) for name, points in study.items()}

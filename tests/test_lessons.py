@@ -26,7 +26,7 @@ TINY = {
     "digits": {"train": 100, "test": 40},
     "objects": {"train": 60, "test": 40},
     "lesson1": {"hidden": 8, "batch_size": 20, "epochs": 1},
-    "lesson2": {"hidden": 8, "batch_size": 2, "epochs": 1, "study_rates": [0.01], "study_epochs": 1},
+    "lesson2": {"hidden": 8, "batch_size": 2, "epochs": 1, "study_rates": [0.01], "study_images": 40, "study_epochs": 1},
     "lesson3": {"hidden": 8, "channels": 2, "batch_size": 20, "epochs": 1},
     "lesson4": {"images": 40, "channels": 2, "batch_size": 20, "epochs": 1},
     "lesson5": {"noise": 4, "channels": 2, "images": 40, "batch_size": 20, "epochs": 1, "collapse_epochs": 1},

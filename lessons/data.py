@@ -91,7 +91,7 @@ def save(images: Images, path: Path) -> None:
 def load(path: Path) -> Images:
     """What `save` wrote."""
     try:
-        with np.load(path) as file:
+        with path.open("rb") as opened, np.load(opened) as file:
             return Images(*(file[name] for name in Images._fields))
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file; make it with `python -m lessons data`") from None
@@ -128,7 +128,7 @@ def _present(folder: Path, name: str) -> Path:
 
 
 def _checked(parts: list[Bytes], folder: Path) -> list[Bytes]:
-    for name, pictures, labels in (("train", *parts[:2]), ("t10k", *parts[2:])):
+    for name, pictures, labels in (("train", parts[0], parts[1]), ("t10k", parts[2], parts[3])):
         if pictures.shape[1:] != SHAPES["digits"] or labels.shape != pictures.shape[:1] or labels.max(initial=0) >= CLASSES:
             raise PoseGANError(
                 f"{folder}/{name}-*: expected pictures of 28 x 28 and as many labels from 0 to 9, got {pictures.shape} and {labels.shape}, "

@@ -137,7 +137,7 @@ class Frame(NamedTuple):
 
     def vary(self, low: float, high: float) -> Floats:
         """A number an image, `(n, 1, 1)`."""
-        return self.rng.uniform(low, high, self.unit.shape).astype(np.float32)
+        return np.asarray(self.rng.uniform(low, high, self.unit.shape), np.float32)
 
 
 Part = tuple[Floats, int]  # how much a pixel is covered, 0 ... 1, (n, h, w); which of the image's colours
@@ -158,7 +158,7 @@ def _tapered(f: Frame, cu: Size, top: Size, bottom: Size, upper: Size, lower: Si
 
 def _soft(distance: Floats, f: Frame) -> Floats:
     """The cover of a pixel by a shape whose edge is `distance` units away, positive within."""
-    return np.clip(distance * f.unit + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(distance * f.unit + 0.5, 0, 1), np.float32)
 
 
 def _car(f: Frame) -> list[Part]:
@@ -262,14 +262,14 @@ def _ground(count: int, rng: Generator) -> Floats:
     places = rng.uniform(0, 1, (count, 1, 1, 3)) + rng.normal(0, 0.18, (count, 4, 4, 3))
     at = np.linspace(0, 3, OBJECT_SIDE)
     weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(4)))  # (32, 4)
-    return np.clip(np.einsum("yi,xj,nijc->nyxc", weights, weights, places, optimize=True), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(np.einsum("yi,xj,nijc->nyxc", weights, weights, places, optimize=True), 0, 1), np.float32)
 
 
 def _litter(count: int, rng: Generator) -> Floats:
     """A box or an ellipse somewhere: no class has it for its own."""
     f = _frame(count, rng, rng.uniform(2, 7, (count, 1, 1)), 11.0)
     long = f.vary(0.4, 1.6)
-    return np.where(f.vary(0, 1) < 0.5, _ellipse(f, 0, 0, long, 0.8), _tapered(f, 0, -0.7, 0.7, long, f.vary(0.2, 1.2)))
+    return np.asarray(np.where(f.vary(0, 1) < 0.5, _ellipse(f, 0, 0, long, 0.8), _tapered(f, 0, -0.7, 0.7, long, f.vary(0.2, 1.2))))
 
 
 def _paint(canvas: Floats, cover: Floats, colours: npt.NDArray[np.float64]) -> None:

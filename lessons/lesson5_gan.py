@@ -109,14 +109,15 @@ def play(generator: nn.Module, images: Bytes, settings: Settings, seed: int, epo
                 g_loss.backward()
                 of_generator.step()
             losses.append((d_loss.item(), g_loss.item()))
-        yield Epoch(*np.mean(losses, axis=0), draw(generator, shown))
+        d_mean, g_mean = np.mean(losses, axis=0)
+        yield Epoch(float(d_mean), float(g_mean), draw(generator, shown))
 
 
 @torch.no_grad()
 def draw(generator: nn.Module, *inputs: Tensor) -> Bytes:
     """Pictures as bytes, (n, 28, 28); with the running means of lesson 4, so that each is drawn by itself."""
     generator.eval()
-    return ((generator(*inputs)[:, 0] + 1) * 127.5).round().to(torch.uint8).numpy()
+    return np.asarray(((generator(*inputs)[:, 0] + 1) * 127.5).round().to(torch.uint8).numpy())
 
 
 # --- Mode collapse: the generator has found a few digits that pass, and draws nothing else --------------------------------------------

@@ -102,7 +102,8 @@ def play(average: Generator, images: Bytes, labels: npt.NDArray[np.uint8], setti
             step += 1
             follow(average, generator, min(settings.average, step / (step + 10)))  # at first there is little to average
             losses.append((d_loss.item(), g_loss.item()))
-        yield Epoch(*np.mean(losses, axis=0), draw(average, shown, asked))
+        d_mean, g_mean = np.mean(losses, axis=0)
+        yield Epoch(float(d_mean), float(g_mean), draw(average, shown, asked))
 
 
 # --- Is it good, and is it new? -------------------------------------------------------------------------------------------------------
@@ -112,7 +113,7 @@ def nearest(pictures: Bytes, among: Bytes) -> npt.NDArray[np.float64]:
     """The distance of each picture (n, 28, 28) to the nearest one of others, (n,): the root of the summed squares, pixels 0 ... 1."""
     a, b = (part.reshape(len(part), -1) / 255.0 for part in (pictures, among))
     squares = (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)  # |a - b|^2 = |a|^2 - 2 ab + |b|^2
-    return np.sqrt(np.maximum(squares.min(axis=1), 0))
+    return np.asarray(np.sqrt(np.maximum(squares.min(axis=1), 0)))
 
 
 def run(images: Images, settings: Settings, seed: int, out: Path, reader: Path) -> dict[str, float]:

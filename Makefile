@@ -7,7 +7,7 @@ BASE := $(shell python3 -c 'import sys; print(sys.base_prefix)')/bin/python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check report exp-show ablation pose-model generator wheel docs clean
+.PHONY: help repro test check report exp-show ablation pose-model generator wheel lessons lessons-table docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,17 @@ wheel: .venv/ready  ## Build dist/*.whl, the library alone, and draw a picture w
 	cp posegan/demo/people/1.jpg posegan/demo/people/keypoints.csv build/bare
 	cd build/bare && venv/bin/posegan transfer 1.jpg --keypoints keypoints.csv --pose walking-3/left --out drawn.png
 	@du -sh dist/*.whl build/bare/venv; echo "Picture: build/bare/drawn.png"
+
+lessons: .venv/ready  ## Run the six lessons, from a classifier in NumPy to a conditional GAN, in at most 8 minutes on two cores
+	cd lessons && dvc repro
+	@cd lessons && dvc metrics show
+	@echo; echo "Numbers:  lessons/results/*/metrics.json"
+	@echo "Pictures: lessons/results/*/pictures/"
+	@echo "Text:     docs/lessons.md, and the files themselves, from lessons/lesson1_numpy_network.py on"
+
+lessons-table: .venv/ready  ## Run them with three seeds, print the means: lessons/results/table.md
+	test -f lessons/data/objects.npz || $(PYTHON) -m lessons data
+	$(PYTHON) -m lessons table
 
 docs: .venv/ready  ## Build the documentation, build/docs/index.html; warnings are errors
 	$(PYTHON) -m sphinx -q -W --keep-going -b html docs build/docs

@@ -8,7 +8,7 @@ loading are the values themselves.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
@@ -410,8 +410,17 @@ def load_params(path: Path) -> Params:
         PoseGANError: no such file, not YAML, or a key that is unknown, missing, of the wrong type
             or out of range; every offending key is named.
     """
+    return parse_params(read_values(path), str(path))
+
+
+def read_values(path: Path) -> Any:
+    """The content of a YAML file of parameters, not validated yet.
+
+    Raises:
+        PoseGANError: no such file, or not YAML; the message names the place.
+    """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file; run this in the project's folder, or name one with --params") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -420,15 +429,22 @@ def load_params(path: Path) -> Params:
         place = getattr(error, "problem_mark", None)
         where = f"line {place.line + 1}, column {place.column + 1}: " if place else ""
         raise PoseGANError(f"{path}: not valid YAML: {where}{getattr(error, 'problem', error)}") from error
-    return parse_params(values, str(path))
 
 
 def parse_params(values: object, origin: str = "params.yaml") -> Params:
     """Validate the content of a params.yaml that is already in memory; errors as `load_params`."""
     if not isinstance(values, dict):
         raise PoseGANError(f"{origin}: expected sections such as 'train:', got {type(values).__name__}")
+    return parse_section(Params, values, origin)
+
+
+_Section = TypeVar("_Section", bound=Section)
+
+
+def parse_section(section: type[_Section], values: object, origin: str) -> _Section:
+    """Validate `values` as one `section`; the error names `origin` and every offending key."""
     try:
-        return Params.model_validate(values)
+        return section.model_validate(values)
     except ValidationError as error:
         complaints = [_complaint(dict(item)) for item in error.errors(include_url=False)]
         raise PoseGANError(f"{origin}: " + "; ".join(complaints)) from None

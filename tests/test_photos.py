@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.download.own_photos import readable_formats, store_photo
-from posegan.images import ImageError, decode_image
+from pipeline.download.own_photos import store_photo
+from posegan.images import ImageError, decode_image, photo_formats
 
 RNG = np.random.default_rng(0)
 PICTURE = Image.fromarray(RNG.integers(0, 256, (6, 4, 3), dtype=np.uint8)).resize((40, 60))
@@ -73,8 +73,8 @@ def test_of_an_animation_the_first_picture_is_taken() -> None:
 
 
 def test_programs_are_no_photos() -> None:
-    assert not {"EPS", "WMF"} & set(readable_formats())
-    assert set(LOSSLESS) <= set(readable_formats())
+    assert not {"EPS", "WMF"} & set(photo_formats())
+    assert set(LOSSLESS) <= set(photo_formats())
     with pytest.raises(ImageError, match="a format that Pillow reads"):
         store_photo(encoded(PICTURE, "EPS"), 64)
 

@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -25,10 +25,8 @@ from pipeline.raw_archive import FOLDERS, image_name, write_archive
 from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
-from posegan.images import ImageError, decode_image, encode_jpeg
+from posegan.images import ImageError, decode_photo, encode_jpeg, photo_formats
 
-# Ghostscript and Windows' own renderer would run what an EPS or WMF file says: they are programs, not photographs.
-_PROGRAMS = {"EPS", "WMF"}
 _AS_THEY_ARE = {"JPEG": ".jpg", "PNG": ".png"}
 _ORIENTATION, _UPRIGHT = 0x0112, 1  # EXIF
 
@@ -38,13 +36,6 @@ class Stored(NamedTuple):
 
     data: bytes
     suffix: str
-
-
-@cache
-def readable_formats() -> tuple[str, ...]:
-    """Every format that this Pillow opens, but for those that are programs."""
-    Image.init()
-    return tuple(sorted(Image.OPEN.keys() - _PROGRAMS))
 
 
 def store_photo(data: bytes, maximum_side: int) -> Stored:
@@ -58,12 +49,12 @@ def store_photo(data: bytes, maximum_side: int) -> Stored:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damage that the picture can do without, such as in its EXIF
-        image = decode_image(data, formats=readable_formats())
+        image = decode_photo(data)
         return _stored(data, image, maximum_side)
 
 
 def _stored(data: bytes, image: Image.Image, maximum_side: int) -> Stored:
-    with Image.open(io.BytesIO(data), formats=readable_formats()) as header:
+    with Image.open(io.BytesIO(data), formats=photo_formats()) as header:
         upright = header.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
         if header.format in _AS_THEY_ARE and header.mode in ("RGB", "L") and upright and max(image.size) <= maximum_side:
             return Stored(data, _AS_THEY_ARE[header.format])
@@ -75,7 +66,6 @@ TABLE = "photos.csv"  # in the archive, and beside it
 USED = "used"
 # Why a file was not used, the first that applies.
 REASONS = ("hidden", "link", "no_file", "no_person", "too_large", "unreadable", "duplicate")
-_HEIC = (".heic", ".heif")  # what iPhones write, and Pillow does not read
 MAXIMUM_BYTES = 256 << 20  # of one photo
 MAXIMUM_PEOPLE, MAXIMUM_PHOTOS = 9_999, 999_999  # what the names' digits can tell apart
 
@@ -224,7 +214,7 @@ def _read(maximum_side: int, path: Path) -> Prepared:
         data = path.read_bytes()
         return Prepared(hashlib.sha256(data).hexdigest(), store_photo(data, maximum_side), USED, "")
     except ImageError as error:
-        return Prepared("", None, error.reason, f"{error}; convert it to JPEG" if path.suffix.lower() in _HEIC else str(error))
+        return Prepared("", None, error.reason, str(error))
     except OSError as error:
         return Prepared("", None, "unreadable", error.strerror or str(error))
 

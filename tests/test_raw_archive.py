@@ -17,7 +17,7 @@ def test_a_name_says_identity_camera_sequence_frame_and_box() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["0002_c1s1_000451_03.gif", "0002_c1s1_000451.jpg", "x0002_c1s1_000451_03.jpg", "-2_c1s1_000451_03.jpg", "0002_c1_f0046182.jpg", ""],
+    ["0002_c1s1_000451_03.gif", "0002_c1s1_000451.jpg", "x0002_c1s1_000451_03.jpg", "-2_c1s1_000451_03.jpg", "0002_c1_f046182.jpg", ""],
 )
 def test_another_grammar_is_no_name(name: str) -> None:
     assert parse_name(name) is None

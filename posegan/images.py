@@ -220,6 +220,16 @@ def person_frame(keypoints: npt.NDArray[np.float32], size: tuple[int, int], aspe
     return left, top, right, bottom
 
 
+def padded_share(size: tuple[int, int], keypoints: npt.NDArray[np.float32], height: int, width: int) -> float:
+    """Which share of the picture that `fit_person` makes of an image of `size` (width, height) is repeated edge, 0 .. 1."""
+    if size == (width, height):
+        return 0.0
+    left, top, right, bottom = person_frame(keypoints, size, width / height)
+    scale = min(height / (bottom - top), width / (right - left))
+    inner_width, inner_height = (max(1, int(side * scale + 1e-6)) for side in (right - left, bottom - top))
+    return 1 - inner_width * inner_height / (width * height)
+
+
 def fit_keypoints(keypoints: npt.NDArray[np.float32], fit: Fit) -> npt.NDArray[np.float32]:
     """Move keypoints `(..., K, 3)` of the original image onto the fitted one; missing joints stay zero."""
     moved = keypoints.astype(np.float32)

@@ -18,6 +18,7 @@ from posegan.images import (
     fit_image,
     fit_keypoints,
     fit_person,
+    padded_share,
     person_frame,
 )
 from posegan.pictures import draw_skeleton, image_grid
@@ -281,3 +282,12 @@ def test_twelve_bits_in_colours_of_sixteen_are_refused_and_not_black() -> None:
 def test_heic_says_what_to_do() -> None:
     with pytest.raises(ImageError, match="convert it to JPEG"):
         decode_photo(b"\0\0\0\x18ftypheic" + bytes(50))
+
+
+@pytest.mark.parametrize("size", [(64, 128), (300, 600), (600, 300), (200, 200), (48, 7)])
+@pytest.mark.parametrize(("height", "width"), [(256, 256), (256, 176), (256, 128), (128, 64)])
+def test_the_padded_share_is_what_was_padded(size: tuple[int, int], height: int, width: int) -> None:
+    nobody = np.zeros((18, 3), np.float32)
+    _, fit = fit_person(Image.new("RGB", size), nobody, height, width)
+    inner = int(size[0] * fit.scale + 1e-6) * int(size[1] * fit.scale + 1e-6) if size != (width, height) else height * width
+    assert padded_share(size, nobody, height, width) == pytest.approx(1 - inner / (height * width))

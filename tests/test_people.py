@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.download.own_photos import REASONS, from_people, holds_people
-from pipeline.download.people import test_people
+from pipeline.download.people import same_person, test_people
 from pipeline.download.stage import download
 from pipeline.photo_table import TABLE, USED, read_photos
 from pipeline.raw_archive import image_members, parse_name
@@ -205,3 +205,58 @@ def test_the_command_counts_every_file(tmp_path: Path) -> None:
     arguments = ["--params", str(tmp_path / "params.yaml"), "--out", str(tmp_path / "raw.zip")]
     result = CliRunner().invoke(download, arguments, catch_exceptions=False)
     assert "10 files in: 9 images (6 train of 2 people, 3 test of 1 people), 1 unreadable; train: a1, c0, test: b2; " in result.output
+
+
+def test_a_newcomer_changes_no_name_of_the_others(tmp_path: Path) -> None:
+    """A name by sort order would mean another photo then, in every annotation and list that was made before."""
+    folder = album(tmp_path / "album")
+    before = {row.file: row.image.split("/")[1] for row in from_people(folder, tmp_path / "raw.zip", CONFIG).table}
+    write(folder / "Aaron" / "0.png", photo(900))
+    write(folder / "Aaron" / "1.png", photo(901))
+    write(folder / "c0" / "..0.png", photo(902))
+    after = {row.file: row.image.split("/")[1] for row in from_people(folder, tmp_path / "raw.zip", CONFIG).table if row.image}
+    assert before.items() < after.items()
+    assert len(set(after.values())) == len(after)
+
+
+def test_forms_of_one_name_are_one_person(tmp_path: Path) -> None:
+    for number, name in enumerate(["A\u030asa", "\u00c5sa", "Ben", "ben ", "BEN", "Cy", "Di"]):
+        for each in range(2):
+            write(tmp_path / "album" / name / f"{each}.png", photo(10 * number + each))
+    made = from_people(tmp_path / "album", tmp_path / "raw.zip", CONFIG)
+    people: dict[str, set[tuple[str, str]]] = {}
+    for row in made.table:
+        people.setdefault(same_person(row.file.split("/")[0]), set()).add((row.person, row.image.split("_c")[0]))
+    assert len(people) == 4
+    assert all(len(found) == 1 for found in people.values())
+    assert sum("taken for one person" in warning for warning in made.warnings) == 2
+
+
+def test_sessions_are_told_and_a_persons_folders_are_not(tmp_path: Path) -> None:
+    for session, person in (("monday", "Ada"), ("monday", "Ben"), ("tuesday", "Cy"), ("tuesday", "Aaron")):
+        for each in range(2):
+            write(tmp_path / "s" / session / person / f"{each}.png", photo(hash((person, each)) % 10_000))
+    [warning] = from_people(tmp_path / "s", tmp_path / "raw.zip", CONFIG).warnings
+    assert "all photos lie a folder deeper, such as monday/Ada/0.png" in warning
+    assert "monday, tuesday" in warning
+    write(album(tmp_path / "album") / "c0" / "beach" / "17.png", photo(700))
+    assert from_people(tmp_path / "album", tmp_path / "raw.zip", CONFIG).warnings == []
+
+
+def test_splits_and_data_sets_are_no_people(tmp_path: Path) -> None:
+    for split in ("Train", "test"):
+        write(tmp_path / "splits" / split / "a.png", photo(1))
+    with pytest.raises(PoseGANError, match="Train, test are named as a split"):
+        from_people(tmp_path / "splits", tmp_path / "raw.zip", CONFIG)
+    for identity in (2, 7):
+        write(tmp_path / "set" / "images" / f"000{identity}_c1s1_000451_03.png", photo(identity))
+    with pytest.raises(PoseGANError, match="images: holds photos named as 2 people's"):
+        from_people(tmp_path / "set", tmp_path / "raw.zip", CONFIG)
+
+
+def test_renamed_folders_are_the_data_set_that_their_names_say(tmp_path: Path) -> None:
+    for name in ("train/0002_c1s1_000451_03.png", "test/0003_c1s1_000451_03.png"):
+        write(tmp_path / "market" / name, photo(1))
+    assert not holds_people(tmp_path / "market")
+    write(album(tmp_path / "album") / "c0" / "0002_c1s1_000451_03.png", photo(2))
+    assert holds_people(tmp_path / "album")

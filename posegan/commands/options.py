@@ -12,6 +12,7 @@ from posegan.cli import FILE
 from posegan.config import AUTO, PoseConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
+from posegan.inference.pose_texts import PICTURES
 from posegan.people.detection import DEFAULTS
 
 if TYPE_CHECKING:
@@ -75,6 +76,17 @@ def newest_model(folder: Path) -> Path:
     if not found:
         raise PoseGANError(f"{folder}: holds no trained generator; run make repro first, which trains one, or name another with --model")
     return max(found, key=lambda path: ((path / "model.safetensors" if path.is_dir() else path).stat().st_mtime_ns, path.name))
+
+
+def listed_pictures(folder: Path) -> list[Path]:
+    """The picture files of a folder, by name; what else lies in it is told on stderr, since nothing is lost silently."""
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    pictures = [path for path in files if path.suffix.lower() in PICTURES and path.is_file()]
+    if others := [path.name for path in files if path not in set(pictures)]:
+        click.echo(
+            f"{folder}: {len(others):,} left out that {'is' if len(others) == 1 else 'are'} no picture, such as {others[0]}", err=True
+        )
+    return pictures
 
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}

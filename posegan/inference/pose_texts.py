@@ -97,7 +97,7 @@ def _annotations(path: Path) -> tuple[list[str], Callable[[int], Row]]:
         annotations = [read_openpose_file(path, path.stem)]
     else:
         annotations = read_format(path, form)
-    return [annotation.image for annotation in annotations], lambda number: Row(annotations[number].keypoints, None)
+    return [annotation.image for annotation in annotations], lambda number: Row(annotations[number].keypoints, annotations[number].size)
 
 
 @lru_cache(maxsize=4)

@@ -91,9 +91,9 @@ def _images_and_people(path: Path, content: Any) -> tuple[dict[Any, str], dict[A
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     """Width and height of an image; None where they are not said, or 0 as some programs write what they do not know."""
-    width, height = image.get("width"), image.get("height")
-    known = is_number(width) and is_number(height) and min(width, height) >= 1  # type: ignore[type-var]
-    return (round(width), round(height)) if known else None  # type: ignore[arg-type]
+    said = [image.get(side) for side in ("width", "height")]
+    pixels = [round(side) for side in said if isinstance(side, int | float) and is_number(side) and side >= 1]
+    return (pixels[0], pixels[1]) if len(pixels) == 2 else None
 
 
 def _named_people(path: Path, entries: list[Any]) -> tuple[dict[Any, str], dict[Any, list[_Person]]]:

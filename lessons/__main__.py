@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 from lessons.data import Kind, Source, load, obtain, save
-from posegan.cli import FILE, ProgramGroup
+from posegan.cli import ProgramGroup
 from posegan.config import parse_section, read_values
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
+from posegan.places import FILE, WORKING_FOLDER
 
 HERE = Path(__file__).parent
 LESSONS: dict[str, str] = {
@@ -31,8 +32,8 @@ READER = ("lesson3", "lesson5", "lesson6")  # the first leaves a CNN that reads 
 TABLE_SEEDS = (0, 1, 2)
 
 _PARAMS = click.option("--params", "params_path", type=FILE, default=HERE / "params.yaml", help="Parameters.")
-_DATA = click.option("--data", "data_folder", type=FILE, default=HERE / "data", help="Folder of digits.npz and objects.npz.")
-_RESULTS = click.option("--results", type=FILE, default=HERE / "results", help="Folder that gets a folder a lesson.")
+_DATA = click.option("--data", "data_folder", type=WORKING_FOLDER, default=HERE / "data", help="Folder of digits.npz and objects.npz.")
+_RESULTS = click.option("--results", type=WORKING_FOLDER, default=HERE / "results", help="Folder that gets a folder a lesson.")
 
 
 @click.group(cls=ProgramGroup)

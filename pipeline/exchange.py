@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+from pipeline.photo_table import read_photos
 from pipeline.pose.annotations import meant_name, read_annotations, shown, table_annotations
+from pipeline.pose.photo_names import scaled_to
 from pipeline.pose.rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table
 from pipeline.pose.stage import read_people, write_keypoints
 from pipeline.raw_archive import DISTRACTOR, FOLDERS, JUNK, image_members, open_archive, parse_name
@@ -49,10 +51,11 @@ def rows_without_archive(annotations: Sequence[Annotation], size: tuple[int, int
     without suffix, as OpenPose's, gets .jpg.
 
     Raises:
-        PoseGANError: two annotations mean the same image.
+        PoseGANError: two annotations mean the same image, or one is of an image of another shape than `size`.
     """
     rows: dict[str, Row] = {}
     for annotation in annotations:
+        annotation = scaled_to(annotation, size)
         member = _member(annotation.image, split)
         if member in rows:
             raise PoseGANError(f"{member}: annotated twice; remove one of them")
@@ -133,7 +136,7 @@ def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tupl
         summary = write_keypoints(out, keypoints_table(rows_without_archive(annotations, size, split)))
     else:
         with open_archive(raw) as archive:
-            people, absent = read_people(sources, [member for member, _ in image_members(archive)], chosen)
+            people, absent = read_people(sources, [member for member, _ in image_members(archive)], chosen, read_photos(archive))
             summary = write_keypoints(out, keypoints_table(list(annotate_archive(archive, people))), absent)
     click.echo(f"import-keypoints: {summary}; written to {out}")
 

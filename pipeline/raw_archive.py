@@ -1,4 +1,4 @@
-"""raw.zip: Market-1501's folders and names, one reader and one writer.
+"""raw.zip: Market-1501's folders, its names and those of data sets like it, one reader and one writer.
 
 From the download stage on, every image is a member of it, whatever place or program it came from.
 """
@@ -24,34 +24,55 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 MEMBER_BYTES = 32 << 20  # as much as the download stage lets in; a person crop has a few kilobytes
 JUNK, DISTRACTOR = (-1, 0)  # identities of boxes that show no whole person, and of people outside the 1,501
 
-# 0002_c1s1_000451_03.jpg: identity, camera, sequence, frame, number of the box in the frame. Eighteen images of
-# the original's test folder end in .jpg.jpg.
-_NAME = re.compile(
-    r"(?P<identity>-1|\d{4})_c(?P<camera>\d)s(?P<sequence>\d)_(?P<frame>\d{6})_(?P<box>\d{2})(?:\.(?:jpe?g|png)){1,2}",
-    re.IGNORECASE | re.ASCII,  # else the digits of other scripts would give one image two names
-)
+MARKET = "Market-1501"
+# 0002_c1s1_000451_03.jpg: identity, camera, sequence, frame, number of the box in the frame. DukeMTMC-reID has the frame alone
+# (0002_c1_f0044158.jpg); CUHK03 a number (0002_c1_21.png), or pair of cameras, person there, view and number (1_002_1_05.png).
+GRAMMARS = {
+    MARKET: r"(?P<identity>-1|\d{4})_c(?P<camera>\d)s(?P<sequence>\d)_(?P<frame>\d{6})_(?P<box>\d{2})",
+    "DukeMTMC-reID": r"(?P<identity>-1|\d{4})_c(?P<camera>\d)_f(?P<frame>\d{7})",
+    "CUHK03": r"(?P<identity>\d{4})_c(?P<camera>\d)_(?P<frame>\d{1,4})",
+    "CUHK03, by pairs of cameras": r"(?P<pair>[1-9])_(?P<identity>\d{3})_(?P<camera>[12])_(?P<frame>\d{2})",
+}
+_NAMES = {
+    # Eighteen images of the original's test folder end in .jpg.jpg. ASCII: the digits of other scripts would give one image two names.
+    of: re.compile(grammar + r"(?:\.(?:jpe?g|png)){1,2}", re.IGNORECASE | re.ASCII)
+    for of, grammar in GRAMMARS.items()
+}
+# What other programs' guides rename the folders to. They lie together, hold nothing but named images, perhaps in a folder an identity.
+_RENAMED = {"train_all": "bounding_box_train", "train": "bounding_box_train", "val": "bounding_box_train"}
+_RENAMED |= {"gallery": "bounding_box_test", "test": "bounding_box_test"}
+_IDENTITY_FOLDER = re.compile(r"-1|\d{3,4}", re.ASCII)
 # What zipfile raises on a damaged archive; seen by flipping bytes of valid ones. RuntimeError: encrypted.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
 
 
 class ImageName(NamedTuple):
-    """What the name of an image says."""
+    """What the name of an image says; None where its data set's names say nothing."""
 
     identity: int
     camera: int
-    sequence: int
+    sequence: int | None
     frame: int
-    box: int
+    box: int | None
 
 
 def parse_name(name: str) -> ImageName | None:
-    """The parts of an image's file name, folders ignored; None when it does not follow the grammar."""
-    found = _NAME.fullmatch(PurePosixPath(name).name)
-    return ImageName(*map(int, found.groups())) if found else None
+    """The parts of an image's file name, folders ignored; None when it follows none of the grammars."""
+    for grammar in _NAMES.values():
+        if found := grammar.fullmatch(PurePosixPath(name).name):
+            said = {part: int(digits) for part, digits in found.groupdict().items()}
+            identity = 1000 * said.get("pair", 0) + said["identity"]
+            return ImageName(identity, said["camera"], said.get("sequence"), said["frame"], said.get("box"))
+    return None
+
+
+def named_like(name: str) -> str:
+    """The data set whose names an image's is like; "" for none."""
+    return next((of for of, grammar in _NAMES.items() if grammar.fullmatch(PurePosixPath(name).name)), "")
 
 
 def image_name(identity: int, camera: int, frame: int, box: int, suffix: str = ".jpg") -> str:
-    """The inverse of `parse_name`, of sequence 1.
+    """The inverse of `parse_name`, in Market-1501's grammar and of sequence 1.
 
     Raises:
         PoseGANError: a number that the grammar's digits cannot hold. Identities run from 1; 0 and -1 mean distractor and junk.
@@ -125,29 +146,62 @@ def write_archive(path: Path, contents: Mapping[str, Callable[[], bytes]], kind:
 
 
 def normalised_names(names: Iterable[str]) -> dict[str, str]:
-    """Which names of a Market-1501 copy are its images: {name as found: name in raw.zip}, sorted by the latter.
+    """Which names of a Market-1501 copy, or of a data set like it, are its images: {name as found: name in raw.zip}, sorted by the latter.
 
-    A copy may hold its folders at the top or under other folders; the outermost place that has a train folder
-    counts, so that a `__MACOSX/` shadow or a nested second copy does not.
+    A copy may hold its folders at the top or under other folders; the outermost place that has a train folder, or else
+    a test folder, counts, so that a `__MACOSX/` shadow or a nested second copy does not. Where folders of the original's
+    names are nowhere, those that guides rename them to (train, test, gallery, ...) count, and the images in them whose names are known.
 
     Raises:
         PoseGANError: two names mean the same image.
     """
-    images = [name for name in names if _is_image(PurePosixPath(name))]
-    roots = {PurePosixPath(name).parent.parent for name in images if PurePosixPath(name).parent.name == "bounding_box_train"}
-    visible = [root for root in roots if "__MACOSX" not in root.parts]
-    if not visible:
+    listed = list(names)
+    placed = _placed(listed)
+    if not any(place.folder != "query" for place in placed):
+        placed = _placed_in_renamed(listed)
+    visible = [place for place in placed if "__MACOSX" not in place.root.parts]
+    roots = {place.root for place in visible if place.folder == "bounding_box_train"}
+    roots = roots or {place.root for place in visible if place.folder == "bounding_box_test"}
+    if not roots:
         return {}
-    root = min(visible, key=lambda path: (len(path.parts), str(path)))
+    root = min(roots, key=lambda path: (len(path.parts), str(path)))
     chosen: dict[str, str] = {}
-    for name in images:
-        path = PurePosixPath(name)
-        if path.parent.parent == root:
-            target = f"{path.parent.name}/{path.name}"
+    for place in placed:
+        if place.root == root:
+            target = f"{place.folder}/{PurePosixPath(place.name).name}"
             if target in chosen:
                 raise PoseGANError(f"{target}: stands twice in the archive, so what it shows is undecided; get a clean copy")
-            chosen[target] = name
+            chosen[target] = place.name
     return {chosen[target]: target for target in sorted(chosen)}
+
+
+class _Place(NamedTuple):
+    """An image as it was found, the folder above its data set's folders, and which of FOLDERS it is in."""
+
+    name: str
+    root: PurePosixPath
+    folder: str
+
+
+def _placed(names: Iterable[str]) -> list[_Place]:
+    paths = ((name, PurePosixPath(name)) for name in names)
+    return [_Place(name, path.parent.parent, path.parent.name) for name, path in paths if _is_image(path)]
+
+
+def _placed_in_renamed(names: Iterable[str]) -> list[_Place]:
+    """Images of known names in folders that guides rename Market-1501's to, or in a folder an identity below these."""
+    found = []
+    for name in names:
+        path = PurePosixPath(name)
+        folder = path.parent.parent if _IDENTITY_FOLDER.fullmatch(path.parent.name) else path.parent
+        if (folder.name in _RENAMED or folder.name in FOLDERS) and parse_name(name) and not path.name.startswith("."):
+            found.append(_Place(name, folder.parent, folder.name))
+    whole = {place.root for place in found if place.folder == "train_all"}  # train and val together
+    return [
+        place._replace(folder=_RENAMED.get(place.folder, place.folder))
+        for place in found
+        if place.root not in whole or place.folder not in ("train", "val")
+    ]
 
 
 def _is_image(path: PurePosixPath) -> bool:

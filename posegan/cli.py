@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ class ProgramGroup(click.Group):
     """A click group that ends a `PoseGANError` or a full disk with one line and exit code 1, Ctrl-C with 130.
 
     Usage errors exit with 2, as in every click program. `--debug`, before or after the subcommand's
-    name, lets the traceback through.
+    name, lets the traceback through, and Pillow's warnings.
     """
 
     command_class = PlacedCommand
@@ -38,6 +39,7 @@ class ProgramGroup(click.Group):
         """Run the subcommand and end its failures."""
         if ctx.meta[_DEBUG]:
             return super().invoke(ctx)
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of damage that a picture can do without, such as in its EXIF
         try:
             return super().invoke(ctx)
         except PoseGANError as error:

@@ -6,7 +6,8 @@ centre of the top-left pixel, so a pixel's area reaches half a pixel to either s
 
 import io
 import struct
-from typing import Literal, NamedTuple
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +20,17 @@ Picture = npt.NDArray[np.uint8]  # (H, W, 3)
 
 
 MAX_PIXELS = 64_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # of images in archives, which come from anywhere
+# Ghostscript and Windows' own renderer would run what an EPS or WMF file says: they are programs, not photographs.
+_PROGRAMS = {"EPS", "WMF"}
 Reason = Literal["unreadable", "too_large"]
 
 # What Pillow's decoders raise on damaged input; seen by cutting and flipping bytes of valid files.
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_DEPTHS = (8, 12, 16, 31)  # bits
+_FRACTION = 2  # floats below it are fractions of full brightness, perhaps a little overexposed
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of its header
 # The person's frame, in shoulder-hip lengths: around the joints, and from the torso's middle up and down an upright body.
 MARGIN, ABOVE, BELOW = 0.5, 1.8, 2.8
 
@@ -45,11 +51,15 @@ class Fit(NamedTuple):
     top: float
 
 
-def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """Decode bytes of one of Pillow's `formats` into a loaded RGB image, turned upright as its EXIF tag says.
+@cache
+def photo_formats() -> tuple[str, ...]:
+    """Every format that this Pillow opens, but for those that are programs: of a user's own photographs."""
+    Image.init()
+    return tuple(sorted(Image.OPEN.keys() - _PROGRAMS))
 
-    Transparent parts become white; of several pictures in a file, the first is taken. The size is checked before any
-    pixel is decoded: a file of a few kilobytes may claim gigapixels.
+
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """Decode bytes of one of Pillow's `formats` into a loaded RGB image, as `upright_rgb` does; of several pictures in a file, the first.
 
     Raises:
         ImageError: empty, cut, damaged, of another format, or above `max_pixels` pixels.
@@ -58,10 +68,6 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, 
         raise ImageError("the file is empty", "unreadable")
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
-        if image.width * image.height > max_pixels:
-            raise ImageError(f"{image.width} x {image.height} pixels, more than the {max_pixels:,} allowed", "too_large")
-        image.load()
-        return _as_rgb(ImageOps.exif_transpose(image))
     except _BOMBS:
         raise ImageError(f"more pixels than the {max_pixels:,} allowed", "too_large") from None
     except UnidentifiedImageError:
@@ -69,6 +75,64 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, 
         raise ImageError(f"not {known}", "unreadable") from None
     except _DECODER_ERRORS as error:
         raise ImageError(f"damaged image ({error})", "unreadable") from error
+    return upright_rgb(image, max_pixels)
+
+
+def decode_photo(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """As `decode_image`, of a file that a user named, in any of `photo_formats`; of HEIC, which is none, says what to do."""
+    try:
+        return decode_image(data, max_pixels, photo_formats())
+    except ImageError as error:
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+            raise ImageError("HEIC, as iPhones write it, which Pillow does not read; convert it to JPEG", "unreadable") from None
+        raise error
+
+
+def upright_rgb(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """A Pillow image of any mode, loaded or not, as the one picture that all of the program sees: RGB, 8 bits, upright.
+
+    Turned as its EXIF tag says; transparent parts become white; deeper pixels become 8 bits as `eight_bits` says. The size
+    is checked before any pixel is decoded: a file of a few kilobytes may claim gigapixels.
+
+    Raises:
+        ImageError: cut, damaged, of numbers that are no picture, or above `max_pixels` pixels.
+    """
+    if image.width * image.height > max_pixels:
+        raise ImageError(f"{image.width} x {image.height} pixels, more than the {max_pixels:,} allowed", "too_large")
+    try:
+        halved = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) and len(image.getbands()) > 1
+        image.load()
+        if halved and _black(image):
+            raise ImageError(
+                "its colours have 16 bits and use 12 or fewer of them, which Pillow reads as black; save it with 8 bits", "unreadable"
+            )
+        return _as_rgb(ImageOps.exif_transpose(image))
+    except _BOMBS:
+        raise ImageError(f"more pixels than the {max_pixels:,} allowed", "too_large") from None
+    except _DECODER_ERRORS as error:
+        raise ImageError(f"damaged image ({error})", "unreadable") from error
+
+
+def eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Pixels of any depth, in an array of any shape, as 8 bits.
+
+    Floats up to 1 span the range. All else is taken for numbers of 8, 12, 16 or 31 bits, the fewest that hold the largest:
+    files of 16 bits often keep 8 or 12, as cameras and scanners give them. What is below 0 counts as 0.
+
+    Raises:
+        ImageError: not finite, or beyond 32 bits.
+    """
+    if not np.isfinite(values).all():
+        raise ImageError("some of its pixels are not finite numbers; save it with 8 bits", "unreadable")
+    largest = values.max(initial=0)
+    if values.dtype.kind == "f" and largest < _FRACTION:
+        whole = 1
+    else:
+        depth = next((bits for bits in _DEPTHS if largest < 2**bits), None)
+        if depth is None:
+            raise ImageError(f"pixels up to {largest:g}, of no depth that is known; save it with 8 bits", "unreadable")
+        whole = 2**depth - 1
+    return np.rint(values.clip(0, whole).astype(np.float64) * (255 / whole)).astype(np.uint8)
 
 
 def encode_jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
@@ -79,14 +143,25 @@ def encode_jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit grey, which Pillow would clip instead of scale
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):  # grey, which Pillow would clip instead of scale
+        image = Image.fromarray(eight_bits(_unsigned(np.asarray(image))))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))  # without a second RGBA image of up to 256 MB
         return white
     return image.convert("RGB")
+
+
+def _unsigned(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Pillow has 32 bits with a sign only, so the upper half of an unsigned file comes as numbers below 0, far from it."""
+    wrapped = values.dtype == np.int32 and values.min(initial=0) < -(2**16)
+    return values.view(np.uint32) >> 1 if wrapped else values
+
+
+def _black(image: Image.Image) -> bool:
+    """Whether no colour is brighter than the 4 upper bits that 12 of 16 leave."""
+    return all(image.getchannel(band).getextrema()[1] < 16 for band in image.getbands() if band != "A")  # type: ignore[operator]
 
 
 def fit_image(image: Image.Image, height: int, width: int) -> tuple[npt.NDArray[np.uint8], Fit]:
@@ -143,6 +218,16 @@ def person_frame(keypoints: npt.NDArray[np.float32], size: tuple[int, int], aspe
     left, top = np.floor(starts + 1e-3).astype(int).tolist()
     right, bottom = np.minimum(np.ceil(starts + spans - 1e-3), size).astype(int).tolist()
     return left, top, right, bottom
+
+
+def padded_share(size: tuple[int, int], keypoints: npt.NDArray[np.float32], height: int, width: int) -> float:
+    """Which share of the picture that `fit_person` makes of an image of `size` (width, height) is repeated edge, 0 .. 1."""
+    if size == (width, height):
+        return 0.0
+    left, top, right, bottom = person_frame(keypoints, size, width / height)
+    scale = min(height / (bottom - top), width / (right - left))
+    inner_width, inner_height = (max(1, int(side * scale + 1e-6)) for side in (right - left, bottom - top))
+    return 1 - inner_width * inner_height / (width * height)
 
 
 def fit_keypoints(keypoints: npt.NDArray[np.float32], fit: Fit) -> npt.NDArray[np.float32]:

@@ -92,8 +92,8 @@ def test_wrong_sources_are_named(tmp_path: Path) -> None:
         from_archive(tmp_path / "a.zip", out, "")
     with pytest.raises(PoseGANError, match="no image in bounding_box_train or bounding_box_test"):
         from_archive(write_zip(tmp_path / "c.zip", OTHERS), out, "")
-    with pytest.raises(PoseGANError, match="no image in bounding_box_test"):
-        from_folder(write_folder(tmp_path / "half", {NAMES[0]: b"x"}), out)
+    with pytest.raises(PoseGANError, match="no image in bounding_box_train or bounding_box_test"):
+        from_folder(write_folder(tmp_path / "half", {NAMES[2]: b"x"}), out)
     with pytest.raises(PoseGANError, match="no such folder"):
         from_folder(tmp_path / "nowhere", out)
     assert not out.exists()
@@ -118,12 +118,12 @@ def test_a_tar_is_as_good_and_an_archive_inside_is_pointed_out(tmp_path: Path) -
             member = tarfile.TarInfo(f"Market/{name}")
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
-    assert from_archive(tmp_path / "a.tgz", tmp_path / "raw.zip", "") == (3, 3, 0)
+    assert from_archive(tmp_path / "a.tgz", tmp_path / "raw.zip", "") == (3, 3, 0, "")
     assert content_of(tmp_path / "raw.zip") == CONTENT
     inner = write_zip(tmp_path / "inner.zip", CONTENT).read_bytes()
     with pytest.raises(PoseGANError, match=r"unpack 'inner\.zip' in it first"):
         from_archive(write_zip(tmp_path / "b.zip", {"inner.zip": inner}), tmp_path / "raw.zip", "")
-    assert from_archive(write_zip(tmp_path / "c.zip", CONTENT | {"inner.zip": inner}), tmp_path / "raw.zip", "") == (3, 1, 1)
+    assert from_archive(write_zip(tmp_path / "c.zip", CONTENT | {"inner.zip": inner}), tmp_path / "raw.zip", "") == (3, 1, 1, "")
 
 
 def test_an_image_that_stands_twice_or_has_an_unprintable_name_is_refused(tmp_path: Path) -> None:

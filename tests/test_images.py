@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -6,7 +8,19 @@ from PIL import Image
 
 from pipeline.drawing.picture import draw_identity, draw_people, draw_placement
 from pipeline.drawing.scene import draw_camera
-from posegan.images import Fit, ImageError, decode_image, encode_jpeg, fit_image, fit_keypoints, fit_person, person_frame
+from posegan.images import (
+    Fit,
+    ImageError,
+    decode_image,
+    decode_photo,
+    eight_bits,
+    encode_jpeg,
+    fit_image,
+    fit_keypoints,
+    fit_person,
+    padded_share,
+    person_frame,
+)
 from posegan.pictures import draw_skeleton, image_grid
 from posegan.skeleton import LEFT_HIP, TORSO
 
@@ -234,3 +248,46 @@ def test_a_grid_shows_every_image_once_in_its_place() -> None:
     assert image_grid([[np.zeros((256, 3, 3), np.uint8)]]).height == 256 + 8
     with pytest.raises(ValueError, match="one shape"):
         image_grid([[PIXELS, PIXELS[:4]]])
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(np.uint8, 255), (np.uint16, 255), (np.uint16, 4095), (np.uint16, 65535), (np.int32, 255)])
+def test_whole_numbers_of_any_depth_become_eight_bits(dtype: type, largest: int) -> None:
+    ramp = np.linspace(0, largest, 256).round().astype(dtype)
+    assert np.abs(eight_bits(ramp).astype(int) - np.arange(256)).max() <= 1
+    assert eight_bits(ramp).max() == 255
+
+
+def test_floats_up_to_one_span_the_range_and_what_is_no_picture_is_refused() -> None:
+    assert eight_bits(np.float32([-0.01, 0, 0.5, 1, 1.01])).tolist() == [0, 0, 128, 255, 255]
+    assert eight_bits(np.float32([0, 128, 255])).tolist() == [0, 128, 255]
+    assert eight_bits(np.zeros((0, 4), np.float32)).shape == (0, 4)
+    for values in ([0, np.nan], [0, np.inf], [0, 1e20]):
+        with pytest.raises(ImageError, match="save it with 8 bits"):
+            eight_bits(np.float64(values))
+
+
+def test_twelve_bits_in_colours_of_sixteen_are_refused_and_not_black() -> None:
+    """Pillow keeps the upper byte of each colour, which then holds four bits."""
+    rows = b"".join(b"\0" + struct.pack(">12H", *[value] * 12) for value in (0, 1000, 2000, 4095))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    with pytest.raises(ImageError, match="use 12 or fewer"):
+        decode_image(data)
+
+
+def test_heic_says_what_to_do() -> None:
+    with pytest.raises(ImageError, match="convert it to JPEG"):
+        decode_photo(b"\0\0\0\x18ftypheic" + bytes(50))
+
+
+@pytest.mark.parametrize("size", [(64, 128), (300, 600), (600, 300), (200, 200), (48, 7)])
+@pytest.mark.parametrize(("height", "width"), [(256, 256), (256, 176), (256, 128), (128, 64)])
+def test_the_padded_share_is_what_was_padded(size: tuple[int, int], height: int, width: int) -> None:
+    nobody = np.zeros((18, 3), np.float32)
+    _, fit = fit_person(Image.new("RGB", size), nobody, height, width)
+    inner = int(size[0] * fit.scale + 1e-6) * int(size[1] * fit.scale + 1e-6) if size != (width, height) else height * width
+    assert padded_share(size, nobody, height, width) == pytest.approx(1 - inner / (height * width))

@@ -1,6 +1,5 @@
 """A folder of people's photos as an archive: names, split, and a fate for every file."""
 
-import csv
 import io
 import os
 import zipfile
@@ -12,8 +11,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.download.own_photos import REASONS, TABLE, USED, File, from_people, holds_people, test_people
+from pipeline.download.own_photos import REASONS, from_people, holds_people
+from pipeline.download.people import same_person, test_people
 from pipeline.download.stage import download
+from pipeline.photo_table import TABLE, USED, read_photos
 from pipeline.raw_archive import image_members, parse_name
 from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
@@ -51,7 +52,7 @@ def members(out: Path) -> dict[str, bytes]:
 
 
 def test_each_photo_stands_under_the_name_that_the_table_tells(tmp_path: Path) -> None:
-    table = from_people(album(tmp_path / "album"), tmp_path / "raw.zip", CONFIG)
+    table = from_people(album(tmp_path / "album"), tmp_path / "raw.zip", CONFIG).table
     content = members(tmp_path / "raw.zip")
     assert set(content) == {row.image for row in table} | {TABLE}
     for row in table:
@@ -59,19 +60,22 @@ def test_each_photo_stands_under_the_name_that_the_table_tells(tmp_path: Path) -
     with zipfile.ZipFile(tmp_path / "raw.zip") as archive:
         names = {member: (parse_name(member), split) for member, split in image_members(archive)}
     people = sorted({row.person for row in table})
+    identities: dict[int, str] = {}
     for row in table:
         name, split = names[row.image]
         assert name is not None
-        assert people[name.identity - 1] == row.person
+        assert identities.setdefault(name.identity, row.person) == row.person
         assert (split == "test") == (row.person in held_out(people, CONFIG.test_share, CONFIG.seed))
+    assert len(identities) == len(people)
     assert Counter(split for _, split in names.values()) == {"train": 6, "test": 3}
 
 
 def test_the_table_is_the_same_inside_and_beside(tmp_path: Path) -> None:
-    table = from_people(album(tmp_path / "album"), tmp_path / "raw.zip", CONFIG)
+    table = from_people(album(tmp_path / "album"), tmp_path / "raw.zip", CONFIG).table
     assert members(tmp_path / "raw.zip")[TABLE] == (tmp_path / TABLE).read_bytes()
-    with (tmp_path / TABLE).open(encoding="utf-8", newline="") as file:
-        assert [File(**row) for row in csv.DictReader(file)] == table
+    with zipfile.ZipFile(tmp_path / "raw.zip") as archive:
+        assert read_photos(archive) == table
+    assert {(row.width, row.height) for row in table} == {(20, 30)}
 
 
 def test_equal_photos_give_equal_bytes_wherever_they_lie(tmp_path: Path) -> None:
@@ -109,7 +113,7 @@ def test_every_file_has_its_fate(tmp_path: Path) -> None:
     os.mkfifo(folder / "c0" / "pipe.png")
     expected |= {huge: "too_large", folder / "c0/link.png": "link", folder / "c0/linked": "link", folder / "c0/pipe.png": "no_file"}
     expected[write(folder / "c0" / "IMG_1.HEIC", b"\0\0\0\x18ftypheic" + bytes(50))] = "unreadable"
-    table = from_people(folder, tmp_path / "raw.zip", CONFIG)
+    table = from_people(folder, tmp_path / "raw.zip", CONFIG).table
     assert [row.detail[-18:] for row in table if row.file == "c0/IMG_1.HEIC"] == ["convert it to JPEG"]
     fates = {row.file: row.status for row in table}
     assert {path.relative_to(folder).as_posix(): fate for path, fate in expected.items()}.items() <= fates.items()
@@ -152,7 +156,7 @@ def test_a_person_of_one_photo_is_never_held_out(tmp_path: Path) -> None:
     for number in range(6):
         write(folder / f"single {number}" / "one.png", photo(50 + number))
     for seed in range(8):
-        table = from_people(folder, tmp_path / "raw.zip", CONFIG.model_copy(update={"seed": seed}))
+        table = from_people(folder, tmp_path / "raw.zip", CONFIG.model_copy(update={"seed": seed})).table
         held = {row.person for row in table if row.image.startswith("bounding_box_test/")}
         assert len(held) == 1
         assert held < {"c0", "a1"}
@@ -168,7 +172,7 @@ def test_too_few_people_are_named_and_nothing_is_written(tmp_path: Path) -> None
     with pytest.raises(PoseGANError, match="no person has two photos"):
         from_people(tmp_path / "empty", tmp_path / "raw.zip", CONFIG)
     assert not [path for path in tmp_path.iterdir() if not path.is_dir()]
-    table = from_people(folder, tmp_path / "raw.zip", CONFIG.model_copy(update={"test_share": 0.0}))
+    table = from_people(folder, tmp_path / "raw.zip", CONFIG.model_copy(update={"test_share": 0.0})).table
     assert {row.image.split("/")[0] for row in table} == {"bounding_box_train"}
 
 
@@ -181,7 +185,7 @@ def test_a_market_copy_is_not_taken_for_people(tmp_path: Path) -> None:
 
 def test_drawn_photos_arrive_upright_and_no_larger_than_asked(tmp_path: Path) -> None:
     joints = write_people(tmp_path / "album", people=2, photos=6)
-    table = from_people(tmp_path / "album", tmp_path / "raw.zip", CONFIG.model_copy(update={"maximum_side": 200}))
+    table = from_people(tmp_path / "album", tmp_path / "raw.zip", CONFIG.model_copy(update={"maximum_side": 200})).table
     content = members(tmp_path / "raw.zip")
     assert {row.file for row in table} == set(joints)
     for row in table:
@@ -200,4 +204,59 @@ def test_the_command_counts_every_file(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(text)
     arguments = ["--params", str(tmp_path / "params.yaml"), "--out", str(tmp_path / "raw.zip")]
     result = CliRunner().invoke(download, arguments, catch_exceptions=False)
-    assert "10 files in: 9 images (6 train of 2 people, 3 test of 1 people), 1 unreadable; " in result.output
+    assert "10 files in: 9 images (6 train of 2 people, 3 test of 1 people), 1 unreadable; train: a1, c0, test: b2; " in result.output
+
+
+def test_a_newcomer_changes_no_name_of_the_others(tmp_path: Path) -> None:
+    """A name by sort order would mean another photo then, in every annotation and list that was made before."""
+    folder = album(tmp_path / "album")
+    before = {row.file: row.image.split("/")[1] for row in from_people(folder, tmp_path / "raw.zip", CONFIG).table}
+    write(folder / "Aaron" / "0.png", photo(900))
+    write(folder / "Aaron" / "1.png", photo(901))
+    write(folder / "c0" / "..0.png", photo(902))
+    after = {row.file: row.image.split("/")[1] for row in from_people(folder, tmp_path / "raw.zip", CONFIG).table if row.image}
+    assert before.items() < after.items()
+    assert len(set(after.values())) == len(after)
+
+
+def test_forms_of_one_name_are_one_person(tmp_path: Path) -> None:
+    for number, name in enumerate(["A\u030asa", "\u00c5sa", "Ben", "ben ", "BEN", "Cy", "Di"]):
+        for each in range(2):
+            write(tmp_path / "album" / name / f"{each}.png", photo(10 * number + each))
+    made = from_people(tmp_path / "album", tmp_path / "raw.zip", CONFIG)
+    people: dict[str, set[tuple[str, str]]] = {}
+    for row in made.table:
+        people.setdefault(same_person(row.file.split("/")[0]), set()).add((row.person, row.image.split("_c")[0]))
+    assert len(people) == 4
+    assert all(len(found) == 1 for found in people.values())
+    assert sum("taken for one person" in warning for warning in made.warnings) == 2
+
+
+def test_sessions_are_told_and_a_persons_folders_are_not(tmp_path: Path) -> None:
+    for session, person in (("monday", "Ada"), ("monday", "Ben"), ("tuesday", "Cy"), ("tuesday", "Aaron")):
+        for each in range(2):
+            write(tmp_path / "s" / session / person / f"{each}.png", photo(hash((person, each)) % 10_000))
+    [warning] = from_people(tmp_path / "s", tmp_path / "raw.zip", CONFIG).warnings
+    assert "all photos lie a folder deeper, such as monday/Ada/0.png" in warning
+    assert "monday, tuesday" in warning
+    write(album(tmp_path / "album") / "c0" / "beach" / "17.png", photo(700))
+    assert from_people(tmp_path / "album", tmp_path / "raw.zip", CONFIG).warnings == []
+
+
+def test_splits_and_data_sets_are_no_people(tmp_path: Path) -> None:
+    for split in ("Train", "test"):
+        write(tmp_path / "splits" / split / "a.png", photo(1))
+    with pytest.raises(PoseGANError, match="Train, test are named as a split"):
+        from_people(tmp_path / "splits", tmp_path / "raw.zip", CONFIG)
+    for identity in (2, 7):
+        write(tmp_path / "set" / "images" / f"000{identity}_c1s1_000451_03.png", photo(identity))
+    with pytest.raises(PoseGANError, match="images: holds photos named as 2 people's"):
+        from_people(tmp_path / "set", tmp_path / "raw.zip", CONFIG)
+
+
+def test_renamed_folders_are_the_data_set_that_their_names_say(tmp_path: Path) -> None:
+    for name in ("train/0002_c1s1_000451_03.png", "test/0003_c1s1_000451_03.png"):
+        write(tmp_path / "market" / name, photo(1))
+    assert not holds_people(tmp_path / "market")
+    write(album(tmp_path / "album") / "c0" / "0002_c1s1_000451_03.png", photo(2))
+    assert holds_people(tmp_path / "album")

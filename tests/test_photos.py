@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.download.own_photos import readable_formats, store_photo
-from posegan.images import ImageError, decode_image
+from pipeline.download.own_photos import store_photo
+from posegan.images import ImageError, decode_image, photo_formats
 
 RNG = np.random.default_rng(0)
 PICTURE = Image.fromarray(RNG.integers(0, 256, (6, 4, 3), dtype=np.uint8)).resize((40, 60))
@@ -28,7 +28,7 @@ def difference(data: bytes, expected: Image.Image) -> float:
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_an_upright_jpeg_or_png_that_is_small_enough_stays_byte_for_byte(form: str, suffix: str, mode: str) -> None:
     data = encoded(PICTURE.convert(mode), form)
-    assert store_photo(data, 60) == (data, suffix)
+    assert store_photo(data, 60) == (data, suffix, (40, 60))
     assert store_photo(data, 59).data != data
 
 
@@ -73,8 +73,8 @@ def test_of_an_animation_the_first_picture_is_taken() -> None:
 
 
 def test_programs_are_no_photos() -> None:
-    assert not {"EPS", "WMF"} & set(readable_formats())
-    assert set(LOSSLESS) <= set(readable_formats())
+    assert not {"EPS", "WMF"} & set(photo_formats())
+    assert set(LOSSLESS) <= set(photo_formats())
     with pytest.raises(ImageError, match="a format that Pillow reads"):
         store_photo(encoded(PICTURE, "EPS"), 64)
 

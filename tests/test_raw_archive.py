@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.raw_archive import ImageName, image_members, normalised_names, open_archive, parse_name
+from pipeline.raw_archive import ImageName, image_members, named_like, normalised_names, open_archive, parse_name
 from posegan.errors import PoseGANError
 
 
@@ -17,7 +17,7 @@ def test_a_name_says_identity_camera_sequence_frame_and_box() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["0002_c1s1_000451_03.gif", "0002_c1s1_000451.jpg", "x0002_c1s1_000451_03.jpg", "-2_c1s1_000451_03.jpg", "0002_c1_f0046182.jpg", ""],
+    ["0002_c1s1_000451_03.gif", "0002_c1s1_000451.jpg", "x0002_c1s1_000451_03.jpg", "-2_c1s1_000451_03.jpg", "0002_c1_f046182.jpg", ""],
 )
 def test_another_grammar_is_no_name(name: str) -> None:
     assert parse_name(name) is None
@@ -70,3 +70,22 @@ def test_open_archive_names_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "raw.zip").write_bytes(b"PK but not really")
     with pytest.raises(PoseGANError, match="not a zip"):
         open_archive(tmp_path / "raw.zip")
+
+
+def test_names_of_other_sets_say_identity_and_camera() -> None:
+    assert parse_name("0001_c3_f0046182.jpg") == ImageName(1, 3, None, 46182, None)
+    assert parse_name("0003_c2_21.png") == ImageName(3, 2, None, 21, None)
+    assert parse_name("2_001_1_05.png") == ImageName(2001, 1, None, 5, None)
+    named = [named_like(name) for name in ("0002_c1s1_000451_03.jpg", "0001_c3_f0046182.jpg", "0003_c2_21.png", "a.jpg")]
+    assert named == ["Market-1501", "DukeMTMC-reID", "CUHK03", ""]
+
+
+def test_folders_of_other_names_count_with_named_images_alone() -> None:
+    train, test, val = (f"{number:04d}_c1s1_000451_03.jpg" for number in (2, 3, 4))
+    names = [f"p/train_all/0002/{train}", f"p/train_all/0004/{val}", f"p/train/0002/{train}", f"p/val/0004/{val}", f"p/gallery/0003/{test}"]
+    assert normalised_names([*names, "p/train_all/x.jpg", f"p/multi-query/0003/{test}"]) == {
+        names[4]: f"bounding_box_test/{test}", names[0]: f"bounding_box_train/{train}", names[1]: f"bounding_box_train/{val}"
+    }  # fmt: skip
+    assert normalised_names([f"train/{train}", f"train/{train}"][:1]) == {f"train/{train}": f"bounding_box_train/{train}"}
+    assert normalised_names(["bounding_box_test/a.jpg"]) == {"bounding_box_test/a.jpg": "bounding_box_test/a.jpg"}
+    assert normalised_names([f"query/{train}"]) == {}

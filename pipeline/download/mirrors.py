@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from pipeline.download.archives import Limits as ArchiveLimits
 from pipeline.download.archives import open_members
 from pipeline.http.transfer import Limits, fetch
-from pipeline.raw_archive import FOLDERS, normalised_names, parse_name
+from pipeline.raw_archive import FOLDERS, MARKET, named_like, normalised_names
 from posegan.config import Mirror, Section
 from posegan.errors import PoseGANError
 from posegan.files import check_sha256, sha256_of, write_atomically
@@ -145,7 +145,7 @@ def check_content(path: Path, counts: dict[str, int], limits: ArchiveLimits = Ar
     """
     with open_members(path, limits) as members:
         targets = normalised_names(member.name for member in members).values()
-        found = Counter(FOLDERS[target.split("/")[0]] for target in targets if parse_name(target))
+        found = Counter(FOLDERS[target.split("/")[0]] for target in targets if named_like(target) == MARKET)
         if found != counts:
             listed = ", ".join(f"{found[split]:,} of {count:,} {split}" for split, count in counts.items())
             raise PoseGANError(f"{path}: holds {listed} images; get a complete copy of Market-1501")

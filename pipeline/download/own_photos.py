@@ -1,10 +1,9 @@
 """Own photographs, one folder a person, as raw.zip: Market-1501's folders and names, and a table of what became of each file.
 
-A person is a folder at the top; what lies in folders below it is that person's too. People are numbered in the order
-of their folders' names, their photos in the order of theirs, all from camera 1. Nothing is written into the photos' folder.
+A person is a folder at the top; what lies in folders below it is that person's too. All photos are from camera 1, under numbers
+that follow from the person's name and the photo's bytes (`people`). Nothing is written into the photos' folder.
 """
 
-import csv
 import hashlib
 import io
 import os
@@ -12,7 +11,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -20,15 +19,15 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from pipeline.download.people import archive_names, check_folders, counted_people, merge_people, test_people, warnings_about
+from pipeline.photo_table import TABLE, USED, Photo, photos_csv
 from pipeline.processes import all_cores
-from pipeline.raw_archive import FOLDERS, image_name, write_archive
+from pipeline.raw_archive import FOLDERS, SUFFIXES, named_like, normalised_names, write_archive
 from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
-from posegan.images import ImageError, decode_image, encode_jpeg
+from posegan.images import ImageError, decode_photo, encode_jpeg, photo_formats
 
-# Ghostscript and Windows' own renderer would run what an EPS or WMF file says: they are programs, not photographs.
-_PROGRAMS = {"EPS", "WMF"}
 _AS_THEY_ARE = {"JPEG": ".jpg", "PNG": ".png"}
 _ORIENTATION, _UPRIGHT = 0x0112, 1  # EXIF
 
@@ -38,13 +37,7 @@ class Stored(NamedTuple):
 
     data: bytes
     suffix: str
-
-
-@cache
-def readable_formats() -> tuple[str, ...]:
-    """Every format that this Pillow opens, but for those that are programs."""
-    Image.init()
-    return tuple(sorted(Image.OPEN.keys() - _PROGRAMS))
+    size: tuple[int, int]  # width, height in pixels of the upright photo as it came
 
 
 def store_photo(data: bytes, maximum_side: int) -> Stored:
@@ -58,36 +51,30 @@ def store_photo(data: bytes, maximum_side: int) -> Stored:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damage that the picture can do without, such as in its EXIF
-        image = decode_image(data, formats=readable_formats())
+        image = decode_photo(data)
         return _stored(data, image, maximum_side)
 
 
 def _stored(data: bytes, image: Image.Image, maximum_side: int) -> Stored:
-    with Image.open(io.BytesIO(data), formats=readable_formats()) as header:
+    with Image.open(io.BytesIO(data), formats=photo_formats()) as header:
         upright = header.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
         if header.format in _AS_THEY_ARE and header.mode in ("RGB", "L") and upright and max(image.size) <= maximum_side:
-            return Stored(data, _AS_THEY_ARE[header.format])
+            return Stored(data, _AS_THEY_ARE[header.format], image.size)
+    size = image.size
     image.thumbnail((maximum_side, maximum_side), Image.Resampling.BICUBIC)
-    return Stored(encode_jpeg(np.asarray(image)), ".jpg")
+    return Stored(encode_jpeg(np.asarray(image)), ".jpg", size)
 
 
-TABLE = "photos.csv"  # in the archive, and beside it
-USED = "used"
 # Why a file was not used, the first that applies.
 REASONS = ("hidden", "link", "no_file", "no_person", "too_large", "unreadable", "duplicate")
-_HEIC = (".heic", ".heif")  # what iPhones write, and Pillow does not read
 MAXIMUM_BYTES = 256 << 20  # of one photo
-MAXIMUM_PEOPLE, MAXIMUM_PHOTOS = 9_999, 999_999  # what the names' digits can tell apart
 
 
-class File(NamedTuple):
-    """A file of the folder: a row of the table."""
+class Album(NamedTuple):
+    """What a folder of photos became: a row for each file, and what its user should look at."""
 
-    file: str  # path below the folder
-    person: str  # "" when it lies in nobody's folder
-    image: str  # member of the archive, "" when not used
-    status: str  # USED or one of REASONS
-    detail: str
+    table: list[Photo]
+    warnings: list[str]
 
 
 class Prepared(NamedTuple):
@@ -100,28 +87,47 @@ class Prepared(NamedTuple):
 
 
 def holds_people(folder: Path) -> bool:
-    """Whether `folder` is own photos and not an unpacked Market-1501."""
-    return folder.is_dir() and not any((folder / name).is_dir() for name in FOLDERS)
+    """Whether `folder` is own photos and no unpacked Market-1501 or the like, whatever its folders are called."""
+    if not folder.is_dir() or any((folder / name).is_dir() for name in FOLDERS):
+        return False
+    images = [path.relative_to(folder).as_posix() for path in list_files(folder) if path.suffix.lower() in SUFFIXES]
+    named = sum(bool(named_like(name)) for name in images)
+    return 2 * named <= len(images) or not normalised_names(images)
 
 
-def from_people(folder: Path, out: Path, config: PeopleConfig) -> list[File]:
-    """Write `out` and the table beside it; returns the table, one row for every file of the folder.
+class _Place(NamedTuple):
+    """Where the bytes to store of a photo stand in the spool, and what else is known of it."""
+
+    start: int
+    end: int
+    suffix: str
+    sha256: str  # of the file as it came
+    size: tuple[int, int]
+
+
+def from_people(folder: Path, out: Path, config: PeopleConfig) -> Album:
+    """Write `out` and the table beside it; gives the table, one row for every file of the folder.
 
     Raises:
-        PoseGANError: a folder cannot be read, holds too many people or photos, or photos of too few people to split.
+        PoseGANError: a folder cannot be read, is no person's, holds too many people, or photos of too few people to split.
     """
     files = [_sorted_out(folder, path) for path in list_files(folder)]
-    candidates = [file for file in files if file.status == USED]
-    numbers = _numbers(folder, candidates)
+    found = [file for file in files if file.status == USED]
+    check_folders(folder, found)
+    candidates = merge_people(found)
     with tempfile.TemporaryFile(dir=_made(out.parent)) as spool:
         rows, places = _prepare(folder, candidates, config.maximum_side, spool)
         tested = test_people(_with_partner(rows), config.test_share, config.seed)
         _check_people(folder, rows, tested, config)
-        named = [row._replace(image=_member(row, numbers[row.file], tested, places)) for row in rows]
-        table = sorted([file for file in files if file.status != USED] + named)
-        _write(out, {row.image: places[row.file] for row in named if row.status == USED}, spool, _csv(table))
-    write_atomically(out.with_name(TABLE), _csv(table))
-    return table
+        used = [row for row in rows if row.status == USED]
+        names = archive_names(
+            used, {file: place.sha256 for file, place in places.items()}, {file: place.suffix for file, place in places.items()}
+        )
+        stored = [_stored_row(row, names[row.file], tested, places[row.file]) for row in used]
+        table = sorted([file for file in files if file.status != USED] + [row for row in rows if row.status != USED] + stored)
+        _write(out, {row.image: places[row.file] for row in stored}, spool, photos_csv(table))
+    write_atomically(out.with_name(TABLE), photos_csv(table))
+    return Album(table, warnings_about(found, table))
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -141,33 +147,23 @@ def list_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def test_people(people: Sequence[str], share: float, seed: int) -> set[str]:
-    """The `share` of `people` that is held out: at least one where there are two, and never all.
-
-    People are ranked by a hash of seed and name, so that one more person moves at most one other.
-    """
-    if share == 0 or len(people) < 2:
-        return set()
-    ranked = sorted(people, key=lambda person: hashlib.sha256(f"{seed}/{person}".encode("utf-8", "surrogateescape")).digest())
-    return set(ranked[: min(max(1, round(share * len(people))), len(people) - 1)])
-
-
-def summarise_people(table: Sequence[File], out: Path) -> str:
-    """One line: every file counted, used or by its reason."""
+def summarise_people(table: Sequence[Photo], out: Path) -> str:
+    """One line: every file counted, used or by its reason, and who the people are."""
     counts = Counter(file.status for file in table)
     used = [file for file in table if file.status == USED]
-    splits = []
+    splits, people = [], []
     for split, start in (("train", "bounding_box_train/"), ("test", "bounding_box_test/")):
-        images = [file for file in used if file.image.startswith(start)]
-        splits.append(f"{len(images):,} {split} of {len({file.person for file in images}):,} people")
+        counted, names = counted_people([file for file in used if file.image.startswith(start)])
+        splits.append(counted.replace(" of ", f" {split} of ", 1))
+        people += [f"{split}: {names}"] if names else []
     lost = ", ".join(f"{counts[reason]:,} {reason}" for reason in REASONS if counts[reason])
     single = sum(photos == 1 for photos in Counter(file.person for file in used).values())
     lines = f"{len(table):,} files in: {counts[USED]:,} images ({', '.join(splits)})" + (f", {lost}" if lost else "")
     lines += f"; {single:,} people with a single photo, which makes no pair" if single else ""
-    return f"{lines}; each file's fate is in {out.with_name(TABLE)}"
+    return f"{lines}; {', '.join(people)}; each file's fate is in {out.with_name(TABLE)}"
 
 
-def _sorted_out(folder: Path, path: Path) -> File:
+def _sorted_out(folder: Path, path: Path) -> Photo:
     """A file that may be a photo (status used, so far), or why it is none without a look inside."""
     parts = path.relative_to(folder).parts
     person = parts[0] if len(parts) > 1 else ""
@@ -182,28 +178,13 @@ def _sorted_out(folder: Path, path: Path) -> File:
         status, detail = "no_person", "not in the folder of a person"
     elif (size := path.stat().st_size) > MAXIMUM_BYTES:
         status, detail = "too_large", f"{size:,} bytes, more than the {MAXIMUM_BYTES:,} allowed"
-    return File(path.relative_to(folder).as_posix(), person, "", status, detail)
+    return Photo(path.relative_to(folder).as_posix(), person, "", status, detail)
 
 
-def _numbers(folder: Path, candidates: Sequence[File]) -> dict[str, tuple[int, int]]:
-    """Identity and frame of each file, both from 1."""
-    people = {person: number for number, person in enumerate(sorted({file.person for file in candidates}), 1)}
-    photos: Counter[str] = Counter()
-    numbers = {}
-    for file in candidates:
-        photos[file.person] += 1
-        numbers[file.file] = (people[file.person], photos[file.person])
-    if len(people) > MAXIMUM_PEOPLE or max(photos.values(), default=0) > MAXIMUM_PHOTOS:
-        raise PoseGANError(f"{folder}: more than {MAXIMUM_PEOPLE:,} people, or {MAXIMUM_PHOTOS:,} photos of one; make several data sets")
-    return numbers
-
-
-def _prepare(
-    folder: Path, candidates: Sequence[File], maximum_side: int, spool: IO[bytes]
-) -> tuple[list[File], dict[str, tuple[int, int, str]]]:
-    """Read all files on all cores; their final status, and where in `spool` (start, end, suffix) the used ones stand."""
-    rows: list[File] = []
-    places: dict[str, tuple[int, int, str]] = {}
+def _prepare(folder: Path, candidates: Sequence[Photo], maximum_side: int, spool: IO[bytes]) -> tuple[list[Photo], dict[str, _Place]]:
+    """Read all files on all cores; their final status, and where in `spool` the used ones stand."""
+    rows: list[Photo] = []
+    places: dict[str, _Place] = {}
     first: dict[str, str] = {}
     with all_cores() as pool:
         prepared = pool.map(partial(_read, maximum_side), (folder / file.file for file in candidates), chunksize=4)
@@ -214,7 +195,7 @@ def _prepare(
             elif result.stored is not None:
                 start = spool.tell()
                 spool.write(result.stored.data)
-                places[file.file] = (start, spool.tell(), result.stored.suffix)
+                places[file.file] = _Place(start, spool.tell(), result.stored.suffix, result.sha256, result.stored.size)
             rows.append(file._replace(status=status, detail=detail))
     return rows, places
 
@@ -224,18 +205,18 @@ def _read(maximum_side: int, path: Path) -> Prepared:
         data = path.read_bytes()
         return Prepared(hashlib.sha256(data).hexdigest(), store_photo(data, maximum_side), USED, "")
     except ImageError as error:
-        return Prepared("", None, error.reason, f"{error}; convert it to JPEG" if path.suffix.lower() in _HEIC else str(error))
+        return Prepared("", None, error.reason, str(error))
     except OSError as error:
         return Prepared("", None, "unreadable", error.strerror or str(error))
 
 
-def _with_partner(rows: Sequence[File]) -> list[str]:
+def _with_partner(rows: Sequence[Photo]) -> list[str]:
     """People with at least two photos in use: the others make no pair."""
     photos = Counter(row.person for row in rows if row.status == USED)
     return sorted(person for person, count in photos.items() if count > 1)
 
 
-def _check_people(folder: Path, rows: Sequence[File], tested: set[str], config: PeopleConfig) -> None:
+def _check_people(folder: Path, rows: Sequence[Photo], tested: set[str], config: PeopleConfig) -> None:
     people = _with_partner(rows)
     if not people:
         raise PoseGANError(
@@ -248,28 +229,17 @@ def _check_people(folder: Path, rows: Sequence[File], tested: set[str], config: 
         )
 
 
-def _member(row: File, number: tuple[int, int], tested: set[str], places: dict[str, tuple[int, int, str]]) -> str:
-    if row.status != USED:
-        return ""
+def _stored_row(row: Photo, name: str, tested: set[str], place: _Place) -> Photo:
     split = "bounding_box_test" if row.person in tested else "bounding_box_train"
-    return f"{split}/{image_name(number[0], 1, number[1], 0, places[row.file][2])}"
+    return row._replace(image=f"{split}/{name}", width=place.size[0], height=place.size[1])
 
 
-def _csv(table: Sequence[File]) -> bytes:
-    """The table as UTF-8; bytes of a name that are no text are written as \\xff."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(File._fields)
-    writer.writerows(table)
-    return text.getvalue().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").encode()
-
-
-def _write(out: Path, members: dict[str, tuple[int, int, str]], spool: IO[bytes], table: bytes) -> None:
+def _write(out: Path, members: dict[str, _Place], spool: IO[bytes], table: bytes) -> None:
     def part(start: int, end: int) -> bytes:
         spool.seek(start)
         return spool.read(end - start)
 
-    photos = {name: partial(part, *members[name][:2]) for name in sorted(members)}
+    photos = {name: partial(part, members[name].start, members[name].end) for name in sorted(members)}
     write_archive(out, {**photos, TABLE: lambda: table})
 
 

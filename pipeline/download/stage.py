@@ -6,6 +6,7 @@ give the same bytes.
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, assert_never
@@ -14,11 +15,12 @@ import click
 
 from pipeline.download.archives import NESTED_SUFFIXES, Limits, open_members
 from pipeline.download.mirrors import address_of, obtain_original
-from pipeline.download.own_photos import TABLE, from_people, holds_people, summarise_people
+from pipeline.download.own_photos import from_people, holds_people, list_files, summarise_people
 from pipeline.download.sample import write_sample
 from pipeline.http.transfer import Limits as TransferLimits
 from pipeline.http.transfer import fetch
-from pipeline.raw_archive import FOLDERS, normalised_names, write_archive
+from pipeline.photo_table import TABLE
+from pipeline.raw_archive import FOLDERS, GRAMMARS, MARKET, named_like, normalised_names, write_archive
 from pipeline.unchanged import StageCommand
 from posegan.cli import params_option
 from posegan.config import DatasetConfig, load_params
@@ -26,15 +28,16 @@ from posegan.errors import PoseGANError
 from posegan.files import check_sha256, sha256_of
 from posegan.places import OUTPUT, WORKING_FOLDER
 
-REQUIRED = ("bounding_box_train", "bounding_box_test")
+REQUIRED = ("bounding_box_train", "bounding_box_test")  # one of them: test images alone are enough to evaluate
 
 
 class Outcome(NamedTuple):
-    """What became of a source: images kept in raw.zip, and what else it held, archives among it."""
+    """What became of a source: images kept in raw.zip, and what else it held, archives among it; and how the images are named."""
 
     images: int
     ignored: int
     nested: int = 0
+    naming: str = ""  # "" where every name is Market-1501's
 
 
 def from_archive(source: Path, out: Path, sha256: str, limits: Limits = Limits()) -> Outcome:  # noqa: B008 - immutable
@@ -54,24 +57,26 @@ def from_archive(source: Path, out: Path, sha256: str, limits: Limits = Limits()
         readers = {member.name: member.read for member in members}
         write_archive(out, {target: readers[name] for name, target in names.items()})
         nested = sum(member.name.lower().endswith(NESTED_SUFFIXES) for member in members)
-        return Outcome(len(names), len(members) - len(names), nested)
+        return Outcome(len(names), len(members) - len(names), nested, _naming(source, names))
 
 
 def from_folder(source: Path, out: Path, limits: Limits = Limits()) -> Outcome:  # noqa: B008 - immutable
-    """Write the images of an unpacked Market-1501 folder to `out`.
+    """Write the images of an unpacked Market-1501 folder, or of a data set like it, to `out`.
 
     Raises:
         PoseGANError: no such folder, no Market-1501 folders in it, or a file above the limits.
     """
     if not source.is_dir():
         raise PoseGANError(f"{source}: no such folder; set dataset.path to the folder that holds {' and '.join(REQUIRED)}")
-    files = sorted(path for folder in FOLDERS for path in (source / folder).glob("*") if path.is_file() and not path.is_symlink())
+    linked = [path for path in source.iterdir() if path.is_symlink() and path.is_dir()]  # such as to the folders on another disk
+    listed = [path for top in (source, *linked) for path in list_files(top)]
+    files = [path for path in listed if path.is_file() and not path.is_symlink()]
     names = _images(source, (path.relative_to(source).as_posix() for path in files))
-    large = [path for path in files if path.stat().st_size > limits.member_bytes]
-    if large or len(files) > limits.members:
-        raise PoseGANError(f"{large[0] if large else source}: too large for a person crop data set; is this Market-1501?")
+    large = [name for name in names if (source / name).stat().st_size > limits.member_bytes]
+    if large or len(names) > limits.members:
+        raise PoseGANError(f"{source / large[0] if large else source}: too large for a person crop data set; is this Market-1501?")
     write_archive(out, {target: (source / name).read_bytes for name, target in names.items()})
-    return Outcome(len(names), len(files) - len(names))
+    return Outcome(len(names), len(files) - len(names), naming=_naming(source, names))
 
 
 def from_url(url: str, out: Path, sha256: str, downloads: Path, limits: TransferLimits = TransferLimits()) -> Outcome:  # noqa: B008 - immutable
@@ -95,14 +100,30 @@ def _images(source: Path, names: Iterable[str]) -> dict[str, str]:
     listed = list(names)
     images = normalised_names(listed)
     present = {target.split("/")[0] for target in images.values()}
-    if missing := [folder for folder in REQUIRED if folder not in present]:
+    if not present.intersection(REQUIRED):
         nested = next((f"; unpack {name!r} in it first" for name in listed if name.lower().endswith(NESTED_SUFFIXES)), "")
         raise PoseGANError(
-            f"{source}: holds no image in {' or '.join(missing)}; expected Market-1501's folders {', '.join(FOLDERS)}{nested}"
+            f"{source}: holds no image in {' or '.join(REQUIRED)}; expected Market-1501's folders {', '.join(FOLDERS)}{nested}"
         )
     if odd := [target for target in images.values() if not target.isprintable()]:
         raise PoseGANError(f"{source}: {odd[0]!r} has characters in its name that cannot be shown; get a clean copy")
     return images
+
+
+def _naming(source: Path, names: dict[str, str]) -> str:
+    """How the images are named, where not all are as Market-1501's.
+
+    Raises:
+        PoseGANError: none has a name of a known grammar, so nobody could be told from another.
+    """
+    counts = Counter(named_like(target) for target in names.values())
+    if not counts.keys() - {""}:
+        raise PoseGANError(
+            f"{source}: none of {len(names):,} names is like those of {', '.join(GRAMMARS)}, such as "
+            f"{next(iter(names)).rpartition('/')[2]}; rename the images as 0002_c1s1_000451_03.jpg"
+        )
+    told = [f"{count:,} named as {of}'s" if of else f"{count:,} of no known name" for of, count in counts.items()]
+    return "" if counts.keys() == {MARKET} else ", ".join(sorted(told))
 
 
 @click.command(cls=StageCommand)
@@ -121,7 +142,8 @@ def download(params_path: Path, out: Path, downloads: Path, record: Path) -> Non
 
     dataset.source says from where: sample (drawn people, no network), market1501 (the mirrors in turn), archive (a
     local zip, tar or tar.gz of Market-1501, with or without a top folder), folder (own photos, one folder a person, or
-    an unpacked Market-1501), or url (with its SHA-256). What was fetched in part is gone on with. Of Market-1501, files
+    an unpacked Market-1501), or url (with its SHA-256). DukeMTMC-reID's and CUHK03's names are known as well, and folders that were
+    renamed to train, test, gallery and the like. What was fetched in part is gone on with. Of Market-1501, files
     outside the folders bounding_box_train, bounding_box_test and query are ignored and counted; of own photos,
     photos.csv beside the archive and in it names every file, with its image or the reason.
     """
@@ -153,7 +175,10 @@ def _obtain(config: DatasetConfig, out: Path, downloads: Path, record: Path) -> 
         counts = write_sample(out, config.sample, progress=sys.stderr.isatty())
         return ", ".join(f"{count:,} {name}" for name, count in counts.items())
     if config.source == "folder" and holds_people(Path(config.path)):
-        return summarise_people(from_people(Path(config.path), out, config.people), out)
+        album = from_people(Path(config.path), out, config.people)
+        for warning in album.warnings:
+            click.echo(f"download: {config.path}: {warning}", err=True)
+        return summarise_people(album.table, out)
     if config.source == "market1501":
         outcome = from_archive(obtain_original(config.mirrors, downloads, record), out, "")
     elif config.source == "archive":
@@ -165,4 +190,5 @@ def _obtain(config: DatasetConfig, out: Path, downloads: Path, record: Path) -> 
     else:
         assert_never(config.source)
     nested = f" ({outcome.nested:,} archives among them)" if outcome.nested else ""
-    return f"{outcome.images + outcome.ignored:,} files in: {outcome.images:,} images, {outcome.ignored:,} ignored{nested}"
+    naming = f" ({outcome.naming})" if outcome.naming else ""
+    return f"{outcome.images + outcome.ignored:,} files in: {outcome.images:,} images{naming}, {outcome.ignored:,} ignored{nested}"

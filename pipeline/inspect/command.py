@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 
 from pipeline.inspect.changes import changes_section, compare_tables
 from pipeline.inspect.gallery import Photographer
@@ -21,12 +22,13 @@ from pipeline.inspect.sections import (
     pictures_section,
     poses_section,
 )
+from pipeline.padding import padding_note
 from pipeline.pages.page import render_sections
 from pipeline.pair.rules import first_reasons
 from pipeline.raw_archive import open_archive
 from pipeline.tables import read_pairs
 from posegan.cli import params_option
-from posegan.config import PairConfig, load_params
+from posegan.config import ImageConfig, PairConfig, load_params
 from posegan.files import write_atomically
 from posegan.formats.table import read_keypoints
 from posegan.places import FILE, OUTPUT, PlacedCommand
@@ -59,6 +61,13 @@ def page_of(tables: Tables, archive: zipfile.ZipFile | None, name: str, pictures
     return render_sections("PoseGAN keypoints", lead, sections)
 
 
+def padding_of(tables: Tables, image: ImageConfig) -> str:
+    """How much of the pictures of size `image` would be padding, of the images with a person."""
+    rows = np.flatnonzero((tables.rows["status"] == "ok").to_numpy(dtype=bool))
+    sizes = list(zip(*(tables.rows[side].iloc[rows].astype(int).tolist() for side in ("width", "height")), strict=True))
+    return f"at {image.height}x{image.width}, {padding_note(sizes, tables.keypoints.joints[rows], image)}"
+
+
 @contextlib.contextmanager
 def _archive_if_there(raw: Path) -> Iterator[zipfile.ZipFile | None]:
     if not raw.exists():
@@ -83,10 +92,14 @@ def inspect(params_path: Path, keypoints: Path, pairs: Path, raw: Path, against:
     at random, the least sure, and those that pairing leaves out. With --against, what changed between two tables.
     """
     started = time.monotonic()
-    config = load_params(params_path).pair
+    params = load_params(params_path)
+    config = params.pair
     tables = read_tables(keypoints, config, pairs)
     other = None if against is None else (str(against), read_tables(against, config))
+    padding = padding_of(tables, params.image)
     with _archive_if_there(raw) as archive:
-        page = page_of(tables, archive, str(keypoints), pictures, other)
+        page = page_of(tables, archive, f"{keypoints} ({padding})", pictures, other)
     write_atomically(out, page)
-    click.echo(f"inspect: {len(tables.rows):,} images; {len(page) / 1e6:.1f} MB; {time.monotonic() - started:.1f} s; page in {out}")
+    click.echo(
+        f"inspect: {len(tables.rows):,} images; {padding}; {len(page) / 1e6:.1f} MB; {time.monotonic() - started:.1f} s; page in {out}"
+    )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.pages.page import Tile, data_uri
+from pipeline.photo_table import read_photos
 from pipeline.raw_archive import read_member
 from posegan.errors import PoseGANError
 from posegan.images import Fit, decode_image, fit_keypoints
@@ -29,9 +30,12 @@ class Photographer:
 
     def __init__(self, archive: zipfile.ZipFile | None) -> None:
         self._archive = archive
+        self._own = {} if archive is None else {photo.image: photo.file for photo in read_photos(archive)}
 
     def tile(self, member: str, size: tuple[int, int] | None, keypoints: Keypoints, lines: Sequence[str] = ()) -> Tile:
         """An image of raw.zip by its name with the joints (K, 3) of its person over it, its file name and `lines` under it.
+
+        A user's own photo has the name that it has in their folder.
 
         An image that is not there, or cannot be decoded, is dark ground of its `size` (width, height).
         """
@@ -44,7 +48,7 @@ class Photographer:
             picture = draw_skeleton(joints, height, width)
         else:
             picture = draw_skeleton_over(np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), dtype=np.uint8), joints)
-        return Tile(data_uri(Image.fromarray(picture), "JPEG", _QUALITY), [PurePosixPath(member).name, *lines])
+        return Tile(data_uri(Image.fromarray(picture), "JPEG", _QUALITY), [self._own.get(member, PurePosixPath(member).name), *lines])
 
     def _read(self, member: str) -> Image.Image | None:
         if self._archive is None:

@@ -156,14 +156,15 @@ def poses_section(tables: Tables) -> Section:
         differences = pose_differences(poses[source], poses[target])
         charts.append(
             Chart(
-                f"Pose difference of {len(source):,} pairs, pixels (common joints, centres laid on each other)",
+                f"Pose difference of {_of_all(len(source), tables)}, pixels (common joints, centres laid on each other)",
                 spread(differences.astype(float)),
             )
         )
         known = views(poses)
         clear = (known[source] != UNCLEAR) & (known[target] != UNCLEAR)
         turned = float((known[source] != known[target])[clear].mean()) if clear.any() else 0.0
-        text.append(f"In {turned:.1%} of the pairs whose views are clear, source and target are seen from different sides.")
+        seen_of = f"{int(clear.sum()):,} whose views are clear, of {_of_all(len(source), tables)}"
+        text.append(f"In {turned:.1%} of the pairs, {seen_of}, source and target are seen from different sides.")
     note = "A body turned by more than about 60 degrees is seen from the side, and faces where its nose and eyes are."
     return Section("Poses", [*text, note], charts=charts)
 
@@ -184,7 +185,9 @@ def cameras_section(tables: Tables) -> Section:
     text = []
     if (ends := pair_ends(tables)) is not None and len(ends[0]):
         camera = tables.rows["camera"].to_numpy(dtype=float, na_value=np.nan)
-        text.append(f"{float((camera[ends[0]] != camera[ends[1]]).mean()):.1%} of {len(ends[0]):,} pairs go from one camera to another.")
+        text.append(
+            f"{float((camera[ends[0]] != camera[ends[1]]).mean()):.1%} of {_of_all(len(ends[0]), tables)} go from one camera to another."
+        )
     return Section("Cameras", text, charts=charts)
 
 
@@ -198,6 +201,12 @@ def pair_ends(tables: Tables) -> tuple[Ints, Ints] | None:
     source, target = (compute.index_in(chosen[end], names).fill_null(-1).to_numpy().astype(np.int64) for end in ("source", "target"))
     there = (source >= 0) & (target >= 0)
     return source[there], target[there]
+
+
+def _of_all(looked_at: int, tables: Tables) -> str:
+    """How many pairs a number is about: all of them, or so many evenly spaced ones."""
+    made = 0 if tables.pairs is None else read_counts(tables.pairs).get("pairs", tables.pairs.num_rows)
+    return f"{looked_at:,} pairs" if looked_at >= made else f"{looked_at:,} pairs, evenly spaced among all {made:,}"
 
 
 def spread(values: Floats, whole: bool = False) -> Markup:

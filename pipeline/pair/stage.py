@@ -222,8 +222,10 @@ def write_pairs(out: Path, keypoints: Path, config: PairConfig, params_path: Pat
     counts: dict[str, int] = {}
 
     def blocks() -> Iterator[pa.Table]:
-        yield from pair_blocks(read_keypoints(keypoints), config, counts, listed)
-        if not counts["train_pairs"]:
+        table = read_keypoints(keypoints)
+        yield from pair_blocks(table, config, counts, listed)
+        trains = compute.any(compute.equal(table.table["split"], "train")).as_py()  # test images alone are enough to evaluate
+        if not counts["train_pairs"] and (trains or not counts["test_pairs"]):
             raise PoseGANError(f"{keypoints}: no training pair is left ({_summary(counts)}); loosen pair.* in {params_path}")
         if listed is not None and not counts["test_pairs"]:
             raise PoseGANError(f"{config.test_pairs}: none of its pairs can be used ({_summary(counts)}); list pairs of {keypoints}")

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.photo_table import Photo
+from pipeline.pose.photo_names import PhotoNames
 from pipeline.raw_archive import FOLDERS
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation, nobody
@@ -35,21 +37,24 @@ def read_annotations(path: Path, form: str = "") -> list[Annotation]:
 def table_annotations(keypoints: Keypoints) -> list[Annotation]:
     """The images of a keypoints.parquet whose status is ok or no_person."""
     names, statuses, confidences = (keypoints.table[name].to_pylist() for name in ("image", "status", "person_confidence"))
+    sizes = zip(*(keypoints.table[name].to_pylist() for name in ("width", "height")), strict=True)
     return [
-        Annotation(name, joints, confidence) if status == "ok" else nobody(name)
-        for name, status, confidence, joints in zip(names, statuses, confidences, keypoints.joints, strict=True)
+        (Annotation(name, joints, confidence) if status == "ok" else nobody(name))._replace(size=size if all(size) else None)
+        for name, status, confidence, joints, size in zip(names, statuses, confidences, keypoints.joints, sizes, strict=True)
         if status in ("ok", "no_person")
     ]
 
 
-def match_annotations(annotations: Iterable[Annotation], members: Sequence[str]) -> Matched:
+def match_annotations(annotations: Iterable[Annotation], members: Sequence[str], photos: Sequence[Photo] = ()) -> Matched:
     """Give each annotation to the members it names: by path, by file name, or by either without its suffix.
 
-    A name without one of Market-1501's folders means every member of that name, whatever other folders it has.
+    A name without one of Market-1501's folders means every member of that name, whatever other folders it has. Own `photos` are
+    found by the names that they had, first; their joints are pixels of the photo as it came, unless the file says another size.
 
     Raises:
-        PoseGANError: two annotations mean the same member.
+        PoseGANError: two annotations mean the same member, or a name means several photos.
     """
+    own = PhotoNames(photos)
     exact: dict[str, list[str]] = {}
     without_suffix: dict[str, list[str]] = {}
     for member in members:
@@ -58,8 +63,14 @@ def match_annotations(annotations: Iterable[Annotation], members: Sequence[str])
             without_suffix.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(member)
     matched = Matched({}, [])
     for annotation in annotations:
-        name = meant_name(annotation.image)
-        meant = exact.get(name) or without_suffix.get(name, [])
+        if (photo := own.find(annotation.image)) is not None:
+            came = (photo.width, photo.height) if photo.width and photo.height else None
+            meant, annotation = [photo.image], annotation._replace(size=annotation.size or came)
+        else:
+            name = meant_name(annotation.image)
+            meant = exact.get(name) or without_suffix.get(name, [])
+            if photos and not meant:  # of a person who was on the other side of the split; a photo's file name is its own
+                meant = exact.get(PurePosixPath(name).name, [])
         for member in meant:
             if (other := matched.people.setdefault(member, annotation)) is not annotation:
                 raise PoseGANError(f"{member}: annotated twice, as {other.image} and as {annotation.image}; remove one of them")

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from pipeline.photo_table import Photo, read_photos
 from pipeline.pose.annotations import Matched, match_annotations, read_annotations
 from pipeline.pose.ray import estimate_on_ray
 from pipeline.pose.rows import STATUSES, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
@@ -85,16 +86,17 @@ _PROBED = 200  # images whose sizes decide for pose.weights: auto
 IMAGES_A_PART = 2048  # of a run that can go on: seconds to minutes of work
 
 
-def read_people(paths: Sequence[Path], members: Sequence[str], form: str = "") -> Matched:
-    """Read annotations (format `form`, or the one each file shows) and find the images they mean.
+def read_people(paths: Sequence[Path], members: Sequence[str], form: str = "", photos: Sequence[Photo] = ()) -> Matched:
+    """Read annotations (format `form`, or the one each file shows) and find the images they mean, own `photos` by their own names.
 
     Raises:
         PoseGANError: a file is missing or damaged, an image is annotated twice, or none of them is annotated.
     """
-    matched = match_annotations([annotation for path in paths for annotation in read_annotations(path, form)], members)
+    matched = match_annotations([annotation for path in paths for annotation in read_annotations(path, form)], members, photos)
     if not matched.people:
+        example = photos[0].file if photos else members[0]
         named = f"such as {matched.absent[0]}" if matched.absent else "which name none at all"
-        raise PoseGANError(f"{', '.join(map(str, paths))}: annotate none of the images, {named}; images are named such as {members[0]}")
+        raise PoseGANError(f"{', '.join(map(str, paths))}: annotate none of the images, {named}; images are named such as {example}")
     return matched
 
 
@@ -203,7 +205,8 @@ def pose(params_path: Path, raw: Path, out: Path, downloads: Path, state: Path) 
     with open_archive(raw) as archive:
         members = image_members(archive)
         if config.source == "annotations":
-            people, absent = read_people([Path(path) for path in config.annotations], [member for member, _ in members])
+            paths = [Path(path) for path in config.annotations]
+            people, absent = read_people(paths, [member for member, _ in members], photos=read_photos(archive))
             bar = tqdm(annotate_archive(archive, people), "pose", len(members), unit="image", mininterval=0.5, disable=None)
             table = keypoints_table(list(bar))
         else:

@@ -13,9 +13,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import click
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.padding import padding_note
 from pipeline.raw_archive import open_archive
 from pipeline.shard.plan import SPLITS, plan_pieces, read_pair_rows
 from pipeline.shard.writer import Material, write_shards
@@ -77,7 +79,12 @@ def make_shards(out: Path, raw: Path, keypoints: Path, pairs: Path, config: Shar
     shards, images, written = len(index["shard"].unique()), sum(index["images"].to_pylist()), sum(index["pairs"].to_pylist())
     if written != len(rows.source):
         raise RuntimeError(f"{len(rows.source)} pairs went in and {written} came out")
-    return f"{written:,} pairs in: {shards:,} shards, {index.num_rows:,} samples, {images:,} images"
+    summary = f"{written:,} pairs in: {shards:,} shards, {index.num_rows:,} samples, {images:,} images"
+    if image is None:
+        return summary
+    used = np.unique(np.concatenate([rows.source, rows.target]))
+    sizes = list(zip(*(table.table[side].take(used).to_pylist() for side in ("width", "height")), strict=True))
+    return f"{summary}; {padding_note(sizes, table.joints[used], image)}"
 
 
 def shard_files(folder: Path) -> set[str]:

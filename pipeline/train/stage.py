@@ -24,24 +24,15 @@ from tqdm import tqdm
 
 from pipeline.stage_code import hash_of, stage_code
 from pipeline.train.lock import alone
-<<<<<<< HEAD
 from pipeline.train.model_card import LEFT_OUT, counts, model_card, trained_on
-=======
-from pipeline.train.model_card import LEFT_OUT, counts, model_card
 from pipeline.unchanged import StageCommand
->>>>>>> 8aea4176fb9d3f112936e976bc281c404553bff3
 from posegan.cli import INTERRUPTED, params_option
 from posegan.config import Params, load_params
 from posegan.data.index import CACHE, ShardIndex
 from posegan.device import keep_freed_memory
 from posegan.files import check_replaceable, contents, write_atomically
-<<<<<<< HEAD
 from posegan.model.generator_file import DISCRIMINATOR, save_generator
-from posegan.places import OUTPUT, OUTPUT_FOLDER, WORKING_FOLDER, PlacedCommand
-=======
-from posegan.model.generator_file import save_generator
 from posegan.places import OUTPUT, OUTPUT_FOLDER, WORKING_FOLDER
->>>>>>> 8aea4176fb9d3f112936e976bc281c404553bff3
 from posegan.training import data as training_data
 from posegan.training import loop
 from posegan.training.checkpoints import CheckpointFolder

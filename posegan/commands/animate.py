@@ -9,7 +9,7 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from posegan.commands.options import generator_options, open_transfer
+from posegan.commands.options import generator_options, listed_pictures, open_transfer
 from posegan.errors import PoseGANError
 from posegan.inference.pose_texts import PICTURES
 from posegan.inference.video import MOVING, VIDEOS, read_video, write_moving
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
     from posegan.images import Picture
     from posegan.inference.transfer import Fitted, PoseTransfer
+    from posegan.people.detection import Keypoints
     from posegan.people.placing import Poses
 
 WALK = "walking"
 BATCH = 16
 STRIP = ".png"
 _Item = TypeVar("_Item")
+_TOLD = 20  # pictures whose loss is told one by one
 _MOST_LOST = 0.5  # of a sequence's pictures; with more, too little is known of the movement
 
 
@@ -34,7 +36,9 @@ _MOST_LOST = 0.5  # of a sequence's pictures; with more, too little is known of 
 @click.option("--poses", required=True, help="walking/SIDE, a list such as standing/front,waving/front, a folder of pictures, or a video.")
 @click.option("--out", required=True, type=OUTPUT, help="Where to write: .gif, .mp4, or .png for a strip.")
 @click.option("--keypoints", type=FILE, help="A file that has the joints of SOURCE, by its name; then nobody looks for them.")
-@click.option("--frames", type=click.IntRange(2, 10_000), default=24, show_default=True, help="Of a walk; at most so many of a video.")
+@click.option(
+    "--frames", type=click.IntRange(2, 10_000), default=24, show_default=True, help="Of a walk; at most so many of a folder or video."
+)
 @click.option("--between", "steps", type=click.IntRange(1, 100), default=1, show_default=True, help="Pictures for each pose of a sequence.")
 @click.option("--smooth", "sigma", type=click.FloatRange(0, 100), default=1.0, show_default=True, help="Of found poses: over how many.")
 @click.option("--loop/--no-loop", default=None, help="Go from the last pose to the first.  [default: built-in poses do]")
@@ -85,28 +89,46 @@ def _found(path: Path, frames: int, transfer: "PoseTransfer") -> "Poses":
     from posegan.people.detection import torso_of
     from posegan.skeleton import JOINT_COUNT
 
-    poses = []
-    for images in _batched(tqdm(_pictures(path, frames), "poses", unit="image", disable=None), BATCH):
-        for person in transfer.detector.estimate(images):
+    poses: list[Keypoints] = []
+    lost: dict[int, str] = {}  # why, by number
+    for pictures in _batched(tqdm(_pictures(path, frames), "poses", unit="image", disable=None), BATCH):
+        for (name, _), person in zip(pictures, transfer.detector.estimate([image for _, image in pictures]), strict=True):
             try:
-                poses.append(torso_of(person, ""))
-            except PoseGANError:  # counted below
+                poses.append(torso_of(person, name))
+            except PoseGANError as error:
+                lost[len(poses)] = str(error)
                 poses.append(np.zeros((JOINT_COUNT, 3), np.float32))
-    seen = [number for number, pose in enumerate(poses) if pose.any()]
+    seen = [number for number in range(len(poses)) if number not in lost]
     if len(seen) < (1 - _MOST_LOST) * len(poses) or len(seen) < 2:
-        raise PoseGANError(f"{path}: only {len(seen)} of {len(poses)} pictures show a whole torso; use one in which a person stays whole")
+        why = f" ({next(iter(lost.values()))})" if lost else ""
+        raise PoseGANError(
+            f"{path}: only {len(seen)} of {len(poses)} pictures show a whole torso{why}; use one in which a person stays whole"
+        )
+    for number, reason in list(lost.items())[:_TOLD]:
+        inside = seen[0] < number < seen[-1]
+        click.echo(f"{reason}; {'put between its neighbours' if inside else 'left out'}", err=True)
+    if len(lost) > _TOLD:
+        click.echo(f"{path}: {len(lost) - _TOLD:,} more pictures without a whole torso", err=True)
     return np.stack(poses[seen[0] : seen[-1] + 1])
 
 
-def _pictures(path: Path, most: int) -> "Iterable[PIL.Image.Image]":
+def _pictures(path: Path, most: int) -> "Iterator[tuple[str, PIL.Image.Image]]":
+    """Names and pictures, at most `most`; what a folder holds besides, and what cannot be read, is told and left out."""
     from posegan.people.detection import read_image
 
     if not path.is_dir():
-        return read_video(path, most)
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+        yield from ((f"{path}, picture {number}", image) for number, image in enumerate(read_video(path, most), start=1))
+        return
+    files = listed_pictures(path)
     if len(files) < 2:
         raise PoseGANError(f"{path}: expected at least two pictures ({', '.join(PICTURES)}), found {len(files)}")
-    return (read_image(file) for file in files[:most])
+    if len(files) > most:
+        click.echo(f"{path}: {len(files) - most:,} of {len(files):,} pictures left out, from {files[most].name} on; see --frames", err=True)
+    for file in files[:most]:
+        try:
+            yield str(file), read_image(file)
+        except PoseGANError as error:
+            click.echo(f"{error}; left out", err=True)
 
 
 def _batched(items: "Iterable[_Item]", size: int) -> "Iterator[list[_Item]]":

@@ -11,6 +11,7 @@ import PIL.Image
 from posegan.config import AUTO, PoseConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
+from posegan.inference.pose_texts import PICTURES
 from posegan.inference.shipped import DEFAULT, shipped_generators
 from posegan.people.detection import DEFAULTS
 from posegan.places import FILE
@@ -88,6 +89,17 @@ def newest_model(folder: Path) -> Path | None:
     found = [*files, *(weights.parent for weights in folder.glob("*/model.safetensors"))]
     written = ((path / "model.safetensors" if path.is_dir() else path).stat().st_mtime_ns for path in found)
     return max(zip(written, found, strict=True), default=(0, None))[1]
+
+
+def listed_pictures(folder: Path) -> list[Path]:
+    """The picture files of a folder, by name; what else lies in it is told on stderr, since nothing is lost silently."""
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    pictures = [path for path in files if path.suffix.lower() in PICTURES and path.is_file()]
+    if others := [path.name for path in files if path not in set(pictures)]:
+        click.echo(
+            f"{folder}: {len(others):,} left out that {'is' if len(others) == 1 else 'are'} no picture, such as {others[0]}", err=True
+        )
+    return pictures
 
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}

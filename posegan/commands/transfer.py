@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from posegan.commands.options import generator_options, open_transfer, picture_format, save_image
+from posegan.commands.options import generator_options, listed_pictures, open_transfer, picture_format, save_image
 from posegan.errors import PoseGANError
 from posegan.files import check_replaceable, note, noted, write_atomically
 from posegan.formats.pair_csv import read_pair_csv
@@ -87,9 +87,11 @@ def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int
                 if not many:
                     raise result.error
                 failures += 1
-                bar.write(f"{result.job.out}: not drawn: {result.error}")
+                bar.write(f"{result.job.source}, {result.job.pose.name}: not drawn: {result.error}")
             else:
                 writing.append(writers.submit(_write, result, grid, paste))
+                if many:
+                    bar.write(f"{result.job.source}, {result.job.pose.name}: {result.job.out}")
             while len(writing) > _WAITING:
                 writing.popleft().result()
             bar.update()
@@ -124,7 +126,7 @@ def _jobs(source: Path, text: str, out: Path, suffix: str) -> "Iterator[Job]":
     if not source.is_dir():
         yield Job(source, pose, out)
         return
-    files = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES and path.is_file())
+    files = listed_pictures(source)
     if not files:
         raise PoseGANError(f"{source}: holds no picture ({', '.join(PICTURES)})")
     yield from _unique([Job(file, pose, out / f"{file.stem}.{suffix}") for file in files])

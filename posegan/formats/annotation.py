@@ -27,6 +27,7 @@ class Annotation(NamedTuple):
     image: str
     keypoints: Keypoints  # (K, 3); 0, 0, 0 = missing
     confidence: float  # of the person, 0 .. 1; 1 where the format has none, 0 for nobody
+    size: tuple[int, int] | None = None  # width, height of the image that the joints are pixels of, where the file says it
 
 
 def nobody(image: str) -> Annotation:

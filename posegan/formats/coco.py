@@ -36,9 +36,10 @@ def read_coco(path: Path) -> list[Annotation]:
     content = read_json(path)
     if isinstance(content, list):
         names, people = _named_people(path, content)
-    else:
-        names, people = _images_and_people(path, content)
-    return [_annotation(name, people.get(image, [])) for image, name in names.items()]
+        return [_annotation(name, people.get(image, [])) for image, name in names.items()]
+    names, people = _images_and_people(path, content)
+    sizes = {image["id"]: _size(image) for image in content["images"]}
+    return [_annotation(name, people.get(image, []))._replace(size=sizes[image]) for image, name in names.items()]
 
 
 def write_coco(path: Path, annotations: Iterable[Annotation], sizes: Mapping[str, tuple[int, int] | None]) -> None:
@@ -91,6 +92,13 @@ def _images_and_people(path: Path, content: Any) -> tuple[dict[Any, str], dict[A
             raise damaged(path, f"annotations[{number}]", "expected the image_id of one of images")
         people.setdefault(entry["image_id"], []).extend(_people(path, f"annotations[{number}]", entry))
     return names, people
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    """Width and height of an image; None where they are not said, or 0 as some programs write what they do not know."""
+    said = [image.get(side) for side in ("width", "height")]
+    pixels = [round(side) for side in said if isinstance(side, int | float) and is_number(side) and side >= 1]
+    return (pixels[0], pixels[1]) if len(pixels) == 2 else None
 
 
 def _named_people(path: Path, entries: list[Any]) -> tuple[dict[Any, str], dict[Any, list[_Person]]]:

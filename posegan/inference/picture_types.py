@@ -4,9 +4,11 @@ Legend: B pictures, H, W height and width in pixels.
 
 | kind | one | many |
 |---|---|---|
-| Pillow | any mode | a sequence |
-| NumPy | uint8 (H, W, 3) RGB | uint8 (B, H, W, 3) |
+| Pillow | any mode, turned as its EXIF tag says | a sequence |
+| NumPy | (H, W, 3) RGB, (H, W, 4) with opacity, (H, W) or (H, W, 1) grey; whole numbers, or floats in [0, 1] | (B, H, W, C) |
 | tensor | (3, H, W) RGB, uint8, or floating in [0, 1] | (B, 3, H, W) |
+
+Whichever way a photo comes, its pixels are those that the commands see (`posegan.images.upright_rgb`). Results are RGB; of NumPy, uint8.
 """
 
 from collections.abc import Sequence
@@ -19,8 +21,10 @@ import torch
 from torch import Tensor
 
 from posegan.errors import PoseGANError
+from posegan.images import ImageError, eight_bits, upright_rgb
 
-Pictures = PIL.Image.Image | npt.NDArray[np.uint8] | Tensor | Sequence[PIL.Image.Image]
+Pictures = PIL.Image.Image | npt.NDArray[Any] | Tensor | Sequence[PIL.Image.Image]
+_SMALLEST = 16  # pixels, of a grey picture's sides: below, an array of two dimensions is something else
 
 
 class Kind(NamedTuple):
@@ -36,19 +40,19 @@ def open_pictures(value: object, name: str) -> tuple[list[PIL.Image.Image], Kind
     """The pictures as RGB Pillow images, and their kind.
 
     Raises:
-        PoseGANError: none of the kinds above; the message calls the value `name`.
+        PoseGANError: none of the kinds above, damaged, or too large; the message calls the value `name`.
     """
     if isinstance(value, PIL.Image.Image):
-        return [value.convert("RGB")], Kind("pillow", many=False)
+        return [_upright(value, name)], Kind("pillow", many=False)
     if isinstance(value, np.ndarray):
         return _from_numpy(value, name), Kind("numpy", value.ndim == 4)
     if isinstance(value, Tensor):
         pixels = _tensor_pixels(value, name)
         return _from_numpy(pixels, name), Kind("tensor", value.ndim == 4, value.dtype, value.device)
     if isinstance(value, Sequence) and value and all(isinstance(item, PIL.Image.Image) for item in value):
-        return [item.convert("RGB") for item in value], Kind("pillow", many=True)
+        return [_upright(item, f"{name} {number}") for number, item in enumerate(value)], Kind("pillow", many=True)
     raise PoseGANError(
-        f"{name}: expected a Pillow image, a list of them, a uint8 array ([B,] H, W, 3) or a tensor ([B,] 3, H, W), got {_described(value)}"
+        f"{name}: expected a Pillow image, a list of them, an array ([B,] H, W, 3) or a tensor ([B,] 3, H, W), got {_described(value)}"
     )
 
 
@@ -66,10 +70,32 @@ def give_pictures(images: Tensor, kind: Kind) -> Any:
     return pictures if many else pictures[0]
 
 
+def _upright(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
+    try:
+        return upright_rgb(image)
+    except ImageError as error:
+        raise PoseGANError(f"{name}: not a usable image: {error}") from error
+
+
 def _from_numpy(pixels: npt.NDArray[Any], name: str) -> list[PIL.Image.Image]:
-    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or pixels.shape[-1] != 3 or not pixels.size:
-        raise PoseGANError(f"{name}: expected a uint8 array ([B,] H, W, 3), got {pixels.dtype} {pixels.shape}")
-    return [PIL.Image.fromarray(picture) for picture in (pixels if pixels.ndim == 4 else pixels[None])]
+    if pixels.ndim == 2 and min(pixels.shape) >= _SMALLEST:
+        pixels = pixels[..., None]
+    fraction = pixels.dtype.kind == "f" and pixels.size > 0 and bool(((pixels >= 0) & (pixels <= 1)).all())  # NaN is not
+    if not (fraction or pixels.dtype.kind in "ui") or pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3, 4) or not pixels.size:
+        raise PoseGANError(
+            f"{name}: expected a uint8 array ([B,] H, W, 3), or one of deeper whole numbers or floats in [0, 1], "
+            f"got {pixels.dtype} {pixels.shape}{'' if fraction or pixels.dtype.kind != 'f' else ' with values outside'}"
+        )
+    pictures = pixels if pixels.ndim == 4 else pixels[None]
+    grey = pictures.shape[-1] == 1
+    return [_upright(PIL.Image.fromarray(_bytes(picture[..., 0] if grey else picture, name)), name) for picture in pictures]
+
+
+def _bytes(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
+    try:
+        return pixels if pixels.dtype == np.uint8 else eight_bits(pixels)
+    except ImageError as error:
+        raise PoseGANError(f"{name}: not a usable image: {error}") from error
 
 
 def _tensor_pixels(value: Tensor, name: str) -> npt.NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from posegan.people.detection import Keypoints
 from posegan.people.pose_library import POSES
 from posegan.skeleton import TORSO
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2")  # of a folder; a named file may have any
 TABLES = (".parquet", ".csv", ".json")
 
 
@@ -96,7 +96,7 @@ def _annotations(path: Path) -> tuple[list[str], Callable[[int], Row]]:
         annotations = [read_openpose_file(path, path.stem)]
     else:
         annotations = read_format(path, form)
-    return [annotation.image for annotation in annotations], lambda number: Row(annotations[number].keypoints, None)
+    return [annotation.image for annotation in annotations], lambda number: Row(annotations[number].keypoints, annotations[number].size)
 
 
 @lru_cache(maxsize=4)

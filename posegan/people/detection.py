@@ -14,7 +14,7 @@ import PIL.Image
 
 from posegan.config import AUTO, PoseConfig
 from posegan.errors import PoseGANError
-from posegan.images import ImageError, decode_image
+from posegan.images import ImageError, decode_photo
 from posegan.people.detectors import CROP_SIDE, is_crop, settled
 from posegan.skeleton import JOINTS, TORSO
 
@@ -100,13 +100,13 @@ def _size(image: PIL.Image.Image | npt.NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def read_image(path: Path) -> PIL.Image.Image:
-    """An image file as upright RGB.
+    """An image file in any format that Pillow reads, as upright RGB.
 
     Raises:
         PoseGANError: the file is missing, no image, damaged or above 64 megapixels.
     """
     try:
-        return decode_image(path.read_bytes())
+        return decode_photo(path.read_bytes())
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file") from None
     except IsADirectoryError:

@@ -150,8 +150,9 @@ def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tupl
 def export_keypoints(out: Path, form: str, keypoints: Path, split: str) -> None:
     """Write a table of keypoints as the field's CSV, COCO-17 JSON, or a folder of OpenPose BODY_25 JSON.
 
-    The CSV rounds to whole pixels and has no confidence; COCO has no neck; OpenPose has no confidence of a
-    person. Images that could not be decoded, or whose name means nothing, are left out.
+    The CSV rounds to whole pixels and has no confidence; COCO has no neck, visibilities (0, 2) in its keypoints and their
+    confidences in keypoint_scores; OpenPose has no confidence of a person. Images that could not be decoded, or whose name
+    means nothing, are left out.
     """
     table = read_keypoints(keypoints)
     written = write_annotations(out, table, form, split)

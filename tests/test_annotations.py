@@ -77,7 +77,26 @@ def test_coco_comes_back_exactly_but_for_the_neck(tmp_path: Path) -> None:
         assert np.allclose(after.keypoints, with_derived_neck(before.keypoints), atol=1e-5)
         others = [joint for joint in range(18) if joint != NECK]
         assert np.array_equal(after.keypoints[others], before.keypoints[others])
-    assert json.loads((tmp_path / "a.json").read_text())["images"][0] == {"id": 1, "file_name": NAMES[0], "width": 64, "height": 128}
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert written["images"][0] == {"id": 1, "file_name": NAMES[0], "width": 64, "height": 128}
+    for entry in written["annotations"]:
+        visibilities, scores = entry["keypoints"][2::3], entry["keypoint_scores"]
+        assert visibilities == [2 if score else 0 for score in scores]
+        assert entry["num_keypoints"] == sum(visibility > 0 for visibility in visibilities)
+    write_coco(tmp_path / "b.json", read_coco(tmp_path / "a.json"), {NAMES[0]: (64, 128)})
+    assert (tmp_path / "b.json").read_bytes() == (tmp_path / "a.json").read_bytes()
+
+
+def test_coco_corrected_by_hand_counts_by_its_visibilities(tmp_path: Path) -> None:
+    points, scores = [20, 20, 0, 24, 18, 1, 16, 18, 2, *[0] * 42], [0.9, 0.0, 0.5, *[0.0] * 14]
+    (tmp_path / "a.json").write_text(json.dumps([{"image_id": "a.jpg", "keypoints": points, "keypoint_scores": scores}]))
+    (person,) = read_coco(tmp_path / "a.json")
+    found = {JOINTS[joint]: person.keypoints[joint].tolist() for joint in np.flatnonzero(person.keypoints[:, 2])}
+    assert found == {"left_eye": [24, 18, 1], "right_eye": [16, 18, 0.5]}  # the nose was taken out, the left eye put in
+    for wrong in ([0.5], [*scores[:-1], -1], "high", [*scores[:-1], float("nan")]):
+        (tmp_path / "a.json").write_text(json.dumps([{"image_id": "a.jpg", "keypoints": points, "keypoint_scores": wrong}]))
+        with pytest.raises(PoseGANError, match="entry 0: keypoint_scores: expected a confidence"):
+            read_coco(tmp_path / "a.json")
 
 
 def test_openpose_comes_back_exactly_under_names_without_suffix(tmp_path: Path) -> None:

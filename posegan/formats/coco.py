@@ -2,7 +2,8 @@
 
 Also read: a bare list of people whose `image_id` is the file name, as several detectors write it. The third number of a
 joint is a visibility (0, 1, 2) in hand-made files and a confidence in a detector's; both are 0 for a missing
-joint and count as at most 1. COCO has no neck: `from_coco` derives it, and writing leaves it out.
+joint and count as at most 1. Written are visibilities, as the format has it, 0 or 2, and the confidences beside them as
+`keypoint_scores`, which are read in their place. COCO has no neck: `from_coco` derives it, and writing leaves it out.
 """
 
 import json
@@ -57,6 +58,9 @@ def write_coco(path: Path, annotations: Iterable[Annotation], sizes: Mapping[str
 def _entry(number: int, annotation: Annotation) -> dict[str, Any]:
     joints = annotation.keypoints[_INDEX]
     box = [round(value, 3) for value in extent(joints)]
+    points = flat(joints)
+    scores = points[2::3]
+    points[2::3] = [2 * (score > 0) for score in scores]  # 2: labelled and visible; nobody knows here who is only hidden (1)
     return {
         "id": number,
         "image_id": number,
@@ -64,8 +68,9 @@ def _entry(number: int, annotation: Annotation) -> dict[str, Any]:
         "iscrowd": 0,
         "bbox": box,
         "area": round(box[2] * box[3], 3),
-        "num_keypoints": int((joints[:, 2] > 0).sum()),
-        "keypoints": flat(joints),
+        "num_keypoints": sum(score > 0 for score in scores),
+        "keypoints": points,
+        "keypoint_scores": scores,
         "score": round(annotation.confidence, 3),
     }
 
@@ -101,7 +106,7 @@ def _people(path: Path, where: str, entry: dict[str, Any]) -> list[_Person]:
     """The entry's person; none for a crowd, for a thing without joints, and where no joint is visible."""
     if entry.get("iscrowd") or "keypoints" not in entry:
         return []
-    points = triples(entry["keypoints"], len(COCO_JOINTS))
+    points = triples(_scored(path, where, entry), len(COCO_JOINTS))
     if points is None:
         raise damaged(path, where, f"keypoints: expected {len(COCO_JOINTS)} times x, y, visibility or confidence (0 or more)")
     score, box = entry.get("score"), entry.get("bbox")
@@ -112,6 +117,18 @@ def _people(path: Path, where: str, entry: dict[str, Any]) -> list[_Person]:
     joints = from_coco(points)
     _, _, width, height = extent(joints) if box is None else box
     return [_Person(joints, score, width * height)] if joints.any() else []
+
+
+def _scored(path: Path, where: str, entry: dict[str, Any]) -> Any:
+    """The entry's list of keypoints, each with its confidence where the entry has them."""
+    points, scores = entry["keypoints"], entry.get("keypoint_scores")
+    if scores is None or not isinstance(points, list):
+        return points
+    if not isinstance(scores, list) or 3 * len(scores) != len(points) or not all(is_number(score) and score >= 0 for score in scores):
+        raise damaged(path, where, "keypoint_scores: expected a confidence (0 or more) for each of keypoints")
+    # A joint that somebody took out by hand has its visibility 0, one that was put in has no score yet.
+    confidences = [seen and (score or seen) for score, seen in zip(scores, points[2::3], strict=True)]
+    return [value for x, y, c in zip(points[::3], points[1::3], confidences, strict=True) for value in (x, y, c)]
 
 
 def _annotation(name: str, people: list[_Person]) -> Annotation:

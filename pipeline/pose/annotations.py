@@ -10,6 +10,7 @@ from pipeline.raw_archive import FOLDERS
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation, nobody
 from posegan.formats.detect import detect_format, read_format
+from posegan.formats.names import ImageNames
 from posegan.formats.table import Keypoints, read_keypoints
 
 
@@ -43,23 +44,15 @@ def table_annotations(keypoints: Keypoints) -> list[Annotation]:
 
 
 def match_annotations(annotations: Iterable[Annotation], members: Sequence[str]) -> Matched:
-    """Give each annotation to the members it names: by path, by file name, or by either without its suffix.
-
-    A name without one of Market-1501's folders means every member of that name, whatever other folders it has.
+    """Give each annotation to the members that its name means, by the rule of `posegan.formats.names`.
 
     Raises:
-        PoseGANError: two annotations mean the same member.
+        PoseGANError: two annotations mean the same member, or a number means two.
     """
-    exact: dict[str, list[str]] = {}
-    without_suffix: dict[str, list[str]] = {}
-    for member in members:
-        for name in {member, PurePosixPath(member).name}:
-            exact.setdefault(name, []).append(member)
-            without_suffix.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(member)
+    names = ImageNames(members)
     matched = Matched({}, [])
     for annotation in annotations:
-        name = meant_name(annotation.image)
-        meant = exact.get(name) or without_suffix.get(name, [])
+        meant = [members[position] for position in names.find(annotation.image)]
         for member in meant:
             if (other := matched.people.setdefault(member, annotation)) is not annotation:
                 raise PoseGANError(f"{member}: annotated twice, as {other.image} and as {annotation.image}; remove one of them")

@@ -10,12 +10,13 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import read_json
 from posegan.formats.detect import detect_format, read_format
+from posegan.formats.names import ImageNames
 from posegan.formats.openpose import read_openpose_file
 from posegan.people.detection import Keypoints
 from posegan.people.pose_library import POSES
@@ -68,8 +69,8 @@ def read_row(table: Path, row: str) -> Row:
     Raises:
         PoseGANError: no such row, several, a person without a whole torso, or a file that is not what it should be.
     """
-    names, find = _table(table) if not table.is_dir() and detect_format(table) == "table" else _annotations(table)
-    chosen = [number for number, name in enumerate(names) if not row or _means(row, name)]
+    names, find = _rows(table)
+    chosen = _table_names(table).find(row) if row else range(len(names))
     if not chosen:
         known = f"such as {names[0]}" if names else "and this file has none"
         raise PoseGANError(f"{table}: has no row {row}; a row is named by its image, {known}")
@@ -83,10 +84,13 @@ def read_row(table: Path, row: str) -> Row:
     return found
 
 
-def _means(row: str, name: str) -> bool:
-    path = PurePosixPath(name)
-    known = {name, path.name, str(path.with_suffix("")), path.stem}  # OpenPose's names have no suffix
-    return row in known or (not path.suffix and str(PurePosixPath(row).with_suffix("")) in known)
+@lru_cache(maxsize=4)
+def _table_names(table: Path) -> ImageNames:
+    return ImageNames(_rows(table)[0])
+
+
+def _rows(table: Path) -> tuple[list[str], Callable[[int], Row]]:
+    return _table(table) if not table.is_dir() and detect_format(table) == "table" else _annotations(table)
 
 
 @lru_cache(maxsize=4)

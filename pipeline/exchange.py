@@ -17,9 +17,9 @@ from pipeline.tables import read_pairs
 from posegan.cli import FILE
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path
-from posegan.formats.annotation import Annotation
+from posegan.formats.annotation import Annotation, in_pixels
 from posegan.formats.coco import write_coco
-from posegan.formats.detect import FORMATS
+from posegan.formats.detect import FORMATS, READ_FORMATS
 from posegan.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
 from posegan.formats.openpose import write_openpose
 from posegan.formats.pair_csv import write_pair_csv
@@ -49,7 +49,8 @@ def rows_without_archive(annotations: Sequence[Annotation], size: tuple[int, int
     without suffix, as OpenPose's, gets .jpg.
 
     Raises:
-        PoseGANError: two annotations mean the same image.
+        PoseGANError: two annotations mean the same image, none of the names says whose it is, or joints were made on an image of
+            another shape.
     """
     rows: dict[str, Row] = {}
     for annotation in annotations:
@@ -60,8 +61,19 @@ def rows_without_archive(annotations: Sequence[Annotation], size: tuple[int, int
         joints = name is not None and shown(annotation)
         status = "bad_name" if name is None else "ok" if joints else "no_person"
         detail = {"bad_name": BAD_NAME, "no_person": NO_JOINT, "ok": None}[status]
-        rows[member] = Row(member, FOLDERS[member.split("/")[0]], name, size, status, detail, annotation if joints else None)
+        rows[member] = Row(
+            member, FOLDERS[member.split("/")[0]], name, size, status, detail, in_pixels(annotation, size) if joints else None
+        )
+    if rows and all(row.name is None for row in rows.values()):
+        raise PoseGANError(f"{annotations[0].image}: {_NO_NAME}")
     return list(rows.values())
+
+
+_NO_NAME = (
+    "neither this nor another of the names is one of Market-1501's kind, such as 0002_c1s1_000451_03.jpg; a file that names no image "
+    "(ControlNet's JSON, ultralytics' Results.to_json, mmpose's, MediaPipe's, YOLO's labels) is to be called as its image, <image>.json; "
+    "a number has lost its zeros and is looked up among images (--raw); or let ultralytics write predictions.json (val, save_json), or COCO"
+)
 
 
 def exported_annotations(keypoints: Keypoints, split: str) -> list[Annotation]:
@@ -114,7 +126,7 @@ def _member(name: str, split: str) -> str:
 
 @click.command("import-keypoints")
 @click.argument("sources", nargs=-1, required=True, type=FILE)
-@click.option("--format", "form", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True, help="Of all SOURCES.")
+@click.option("--format", "form", type=click.Choice(["auto", *READ_FORMATS]), default="auto", show_default=True, help="Of all SOURCES.")
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
 @click.option("--size", type=Size(), help="Of every image, instead of --raw, when the images are not at hand.")
 @click.option("--split", type=click.Choice(list(FOLDERS.values())), default="train", show_default=True, help="With --size: of bare names.")
@@ -122,8 +134,9 @@ def _member(name: str, split: str) -> str:
 def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tuple[int, int] | None, split: str, out: Path) -> None:
     """Turn keypoints from elsewhere into a table as the pose stage writes it.
 
-    SOURCES are the field's CSVs (name:keypoints_y:keypoints_x), COCO-17 JSON, folders of OpenPose JSON, or tables of keypoints. Each image
-    of --raw becomes a row; images without annotation and annotations without image are counted.
+    SOURCES are the field's CSVs (name:keypoints_y:keypoints_x), COCO JSON and results in its manner (predictions.json), folders of
+    OpenPose's, ControlNet's, mmpose's, ultralytics' or MediaPipe's JSON and of YOLO labels, a file an image, or tables of
+    keypoints. Each image of --raw becomes a row; images without annotation and annotations without image are counted.
     """
     chosen = "" if form == "auto" else form
     if size is not None:

@@ -187,13 +187,16 @@ Y = "[" + ", ".join(["1"] * 18) + "]"
         ("a.json", '{"images": []}', "top level: expected COCO"),
         ("a.json", '{"images": [{"id": 1}], "annotations": []}', r"images\[0\]: expected an id and a file_name"),
         ("a.json", '{"images": [], "annotations": [{"image_id": 4}]}', r"annotations\[0\]: expected the image_id"),
-        ("a.json", '[{"image_id": 4}]', "entry 0: expected an image_id that is a file name"),
+        ("a.json", '[{"image_id": 4.5, "keypoints": []}]', "entry 0: expected an image_id that is a file name"),
         ("a.json", '[{"image_id": "a.jpg", "keypoints": [1, 2]}]', "entry 0: keypoints: expected 17 times"),
         ("a.json", json.dumps([coco_person("a.jpg", 1.0, score="high")]), "entry 0: score: expected a number"),
         ("a.json", json.dumps([coco_person("a.jpg", 1.0, score=float("nan"))]), "entry 0: score: expected a number"),
         ("a.json", json.dumps([coco_person("a.jpg", 1.0, bbox=[1])]), "entry 0: bbox: expected"),
-        ("o/x_keypoints.json", '{"people": [{}]}', r"people\[0\]: pose_keypoints_2d: expected"),
+        ("o/x_keypoints.json", '{"people": [{"pose_keypoints_2d": [1, 2]}]}', r"people\[0\]: pose_keypoints_2d: expected"),
+        ("o/x_keypoints.json", '{"people": [7]}', r"people\[0\]: expected a person"),
         ("o/x_keypoints.json", "[]", "top level: expected OpenPose"),
+        ("a.txt", "0 .5 .5 .9 .9 " + "1 " * 51 + "\n0 .5 .5 .9 high " + "1 " * 51, "line 2: expected a YOLO label"),
+        ("r/x.json", '[{"keypoints": {"x": [1], "y": []}}]', "person 0: expected keypoints of numbers"),
     ],
 )
 def test_a_damaged_file_is_named_with_its_place(tmp_path: Path, name: str, content: str, place: str) -> None:

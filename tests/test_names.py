@@ -72,7 +72,7 @@ def test_the_folders_are_those_of_the_archive() -> None:
         (",from,to\n0,a.jpg,b.jpg\n", r"row numbers stand first; .*without them \(pandas: index=False\)"),
         ("from;to\na.jpg;b.jpg\n", "separated by ;; .*save it with commas"),
         ("from\tto\na.jpg\tb.jpg\n", "separated by tabs; .*save it with commas"),
-        ("source,target\na,b\n", "expected the header from,to, got 'source,target'; mend that line"),
+        ("source,target\na,b\n", "'source,target'; mend that line"),
     ],
 )
 def test_what_is_wrong_with_the_first_line_of_a_list_is_said(tmp_path: Path, content: str, remedy: str) -> None:

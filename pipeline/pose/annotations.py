@@ -1,6 +1,6 @@
 """Keypoints from elsewhere: which format a file is in, and which image of the archive an annotation means."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.raw_archive import FOLDERS
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation, nobody
+from posegan.formats.annotation import Keypoints as Joints
 from posegan.formats.detect import detect_format, read_format
 from posegan.formats.names import ImageNames
 from posegan.formats.table import Keypoints, read_keypoints
@@ -22,7 +23,7 @@ class Matched(NamedTuple):
 
 
 def read_annotations(path: Path, form: str = "") -> list[Annotation]:
-    """Read keypoints in any of FORMATS; without `form`, the one that the content shows.
+    """Read keypoints in any of READ_FORMATS; without `form`, the one that the content shows.
 
     Raises:
         PoseGANError: no such file, or its content is not as the format asks.
@@ -70,3 +71,12 @@ def meant_name(name: str) -> str:
 def shown(annotation: Annotation) -> bool:
     """Whether any joint is visible."""
     return bool(np.any(annotation.keypoints[:, 2] > 0))
+
+
+def without_doubtful(people: Mapping[str, Annotation], confidence: float) -> dict[str, Annotation]:
+    """The annotations by member, in which joints below `confidence` are missing, as they are where a detector finds them."""
+
+    def kept(keypoints: Joints) -> Joints:
+        return np.where(keypoints[:, 2:] < np.float32(confidence), np.float32(0), keypoints)
+
+    return {member: annotation._replace(keypoints=kept(annotation.keypoints)) for member, annotation in people.items()}

@@ -3,7 +3,7 @@
 | text | means |
 |---|---|
 | `sitting/left` | a pose of `posegan.people.pose_library` |
-| `keypoints.parquet#0002_c1s1_000451_03.jpg` | the row of that image in a table, a keypoint CSV, COCO or OpenPose JSON |
+| `keypoints.parquet#0002_c1s1_000451_03.jpg` | the row of that image in a table or in any other file of keypoints |
 | `person_keypoints.json` | the only person of such a file |
 | `somebody.jpg` | the pose of whom the detector finds there |
 """
@@ -14,23 +14,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import read_json
 from posegan.formats.detect import detect_format, read_format
 from posegan.formats.names import ImageNames
-from posegan.formats.openpose import read_openpose_file
 from posegan.people.detection import Keypoints
 from posegan.people.pose_library import POSES
 from posegan.skeleton import TORSO
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-TABLES = (".parquet", ".csv", ".json")
+TABLES = (".parquet", ".csv", ".json", ".txt")
 
 
 class Row(NamedTuple):
     """A row of a file of keypoints."""
 
     keypoints: Keypoints
-    size: tuple[int, int] | None  # width, height of its image, where the file says it
+    size: tuple[int, int] | None  # width, height of its image, where the file says it; FRACTIONS for parts of it
 
 
 class PoseText(NamedTuple):
@@ -95,12 +93,8 @@ def _rows(table: Path) -> tuple[list[str], Callable[[int], Row]]:
 
 @lru_cache(maxsize=4)
 def _annotations(path: Path) -> tuple[list[str], Callable[[int], Row]]:
-    form = detect_format(path)
-    if form == "coco" and isinstance(content := read_json(path), dict) and "people" in content:
-        annotations = [read_openpose_file(path, path.stem)]
-    else:
-        annotations = read_format(path, form)
-    return [annotation.image for annotation in annotations], lambda number: Row(annotations[number].keypoints, None)
+    annotations = read_format(path, detect_format(path))
+    return [annotation.image for annotation in annotations], lambda number: Row(annotations[number].keypoints, annotations[number].size)
 
 
 @lru_cache(maxsize=4)

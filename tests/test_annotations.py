@@ -93,7 +93,7 @@ def test_coco_corrected_by_hand_counts_by_its_visibilities(tmp_path: Path) -> No
     (person,) = read_coco(tmp_path / "a.json")
     found = {JOINTS[joint]: person.keypoints[joint].tolist() for joint in np.flatnonzero(person.keypoints[:, 2])}
     assert found == {"left_eye": [24, 18, 1], "right_eye": [16, 18, 0.5]}  # the nose was taken out, the left eye put in
-    for wrong in ([0.5], [*scores[:-1], -1], "high", [*scores[:-1], float("nan")]):
+    for wrong in ([0.5], "high", [0.9, "high", *scores[2:]], [0.9, 0.0, 1e9, *scores[3:]]):
         (tmp_path / "a.json").write_text(json.dumps([{"image_id": "a.jpg", "keypoints": points, "keypoint_scores": wrong}]))
         with pytest.raises(PoseGANError, match="entry 0: keypoint_scores: expected a confidence"):
             read_coco(tmp_path / "a.json")
@@ -284,7 +284,10 @@ def test_the_pose_stage_takes_annotations_instead_of_a_detector(prepared: Prepar
     result = run("pose", "--params", tmp_path / "params.yaml", "--raw", prepared.raw, "--out", tmp_path / "k.parquet")
     assert result.exit_code == 0, result.output
     assert "38 images in: 35 ok, 1 no_person, 1 unreadable, 1 bad_name" in result.output
-    assert np.array_equal(read_keypoints(tmp_path / "k.parquet").joints, read_keypoints(prepared.keypoints).joints)
+    before = read_keypoints(prepared.keypoints).joints
+    doubtful = before[..., 2:] < np.float32(0.3)  # pose.joint_confidence
+    assert 0 < doubtful.sum() < doubtful.size
+    assert np.array_equal(read_keypoints(tmp_path / "k.parquet").joints, np.where(doubtful, 0, before))
 
 
 def test_without_the_images_a_size_and_the_names_make_the_rows(tmp_path: Path) -> None:

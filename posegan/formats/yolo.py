@@ -36,9 +36,9 @@ class _Line(NamedTuple):
 
 
 def is_yolo(text: str) -> bool:
-    """Whether a text is lines of nothing but numbers, at least a box each."""
-    lines = [line.split() for line in text.splitlines() if line.strip()]
-    return bool(lines) and all(len(fields) >= _BOX and all(map(_is_float, fields)) for fields in lines[:3])
+    """Whether a text begins with a line of nothing but numbers, at least a box."""
+    fields = next((line.split() for line in text.splitlines() if line.strip()), [])
+    return len(fields) >= _BOX and all(map(_is_float, fields))
 
 
 def read_yolo(path: Path) -> list[Annotation]:

@@ -178,6 +178,7 @@ Y = "[" + ", ".join(["1"] * 18) + "]"
     [
         ("a.csv", "name,y,x\n", "line 1: expected the header"),
         ("a.csv", "", "line 1: expected the header"),
+        ("a.csv", f"a.jpg: {Y}: {Y}\n", r"line 1: expected the header .*a row already; put that header above it"),
         ("a.csv", f"{HEADER}\na.jpg: {Y}: {Y}\nb.jpg: {Y}\n", r"line 3: expected name:\[y"),
         ("a.csv", f"{HEADER}\na.jpg: {Y}: [1, 2]\n", "line 2: expected a list of 18 numbers"),
         ("a.csv", f"{HEADER}\na.jpg: {Y}: {Y.replace('1', 'nan')}\n", "line 2: expected a list of 18 numbers"),
@@ -275,6 +276,23 @@ def test_images_and_annotations_without_each_other_are_counted_and_never_lost(tm
     assert result.exit_code == 1
     assert "annotate none of the images, such as elsewhere.jpg" in result.output
     assert not (tmp_path / "never.parquet").exists()
+
+
+def test_annotations_of_other_names_are_refused_where_most_is_lost(tmp_path: Path) -> None:
+    members = [f"bounding_box_train/{number}.jpg" for number in "abcdefgh"]
+    names = ["a.jpg", "b.jpg", "x.jpg", "y.jpg", "z.jpg"]
+    write_keypoint_csv(tmp_path / "a.csv", map(nobody, names))
+    with pytest.raises(
+        PoseGANError, match=r"3 of 5 annotations mean no image, such as x\.jpg, and 6 of 8 images have none; .*train/a\.jpg"
+    ):
+        read_people([tmp_path / "a.csv"], members)
+    assert len(read_people([tmp_path / "a.csv"], members[:4]).absent) == 3  # most images are annotated, by a file of more
+    write_keypoint_csv(tmp_path / "b.csv", map(nobody, names[:3]))
+    assert len(read_people([tmp_path / "b.csv"], members).absent) == 1  # most annotations mean an image, of an archive of more
+    (tmp_path / "c.json").write_text(json.dumps([coco_person(12, 1.0)]))
+    with pytest.raises(PoseGANError, match=r"annotate none .*such as 12; .*train/a\.jpg; 12 is a number, .*leading zeros"):
+        read_people([tmp_path / "c.json"], members)
+    assert list(read_people([tmp_path / "c.json"], [*members, "query/000012.jpg"]).people) == ["query/000012.jpg"]
 
 
 def test_the_pose_stage_takes_annotations_instead_of_a_detector(prepared: Prepared, tmp_path: Path) -> None:

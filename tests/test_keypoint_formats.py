@@ -192,6 +192,13 @@ def test_nobody_is_nobody(tmp_path: Path, empty: object) -> None:
     assert [(one.image, bool(one.keypoints.any())) for one in read_annotations(labels)] == [(NAME, True), ("b", False)]
 
 
+def test_a_list_of_nobody_is_an_image_of_a_folder_of_results(tmp_path: Path) -> None:
+    folder = write(tmp_path / "r" / "a.json", []).parent
+    assert [one.image for one in read_annotations(folder)] == ["a"]
+    write(folder / "b.json", [mmpose()])
+    assert [(one.image, bool(one.keypoints.any())) for one in read_annotations(folder)] == [("a", False), ("b", True)]
+
+
 def test_yolos_classes_and_joints_without_visibility(tmp_path: Path) -> None:
     places = fractions()[:, :2].copy()
     places[0] = 0

@@ -37,9 +37,10 @@ def read_annotations(path: Path, form: str = "") -> list[Annotation]:
 def table_annotations(keypoints: Keypoints) -> list[Annotation]:
     """The images of a keypoints.parquet whose status is ok or no_person."""
     names, statuses, confidences = (keypoints.table[name].to_pylist() for name in ("image", "status", "person_confidence"))
+    sizes = zip(*(keypoints.table[name].to_pylist() for name in ("width", "height")), strict=True)
     return [
-        Annotation(name, joints, confidence) if status == "ok" else nobody(name)
-        for name, status, confidence, joints in zip(names, statuses, confidences, keypoints.joints, strict=True)
+        (Annotation(name, joints, confidence) if status == "ok" else nobody(name))._replace(size=size if all(size) else None)
+        for name, status, confidence, joints, size in zip(names, statuses, confidences, keypoints.joints, sizes, strict=True)
         if status in ("ok", "no_person")
     ]
 

@@ -72,10 +72,12 @@ def read_format(path: Path, form: str) -> list[Annotation]:
 def _folder_format(folder: Path) -> str:
     if next(folder.rglob(f"*{SUFFIX}"), None):
         return "openpose"
-    if file := min(folder.rglob("*.json"), default=None):
-        form = _json_format(file, read_json(file))
+    files = sorted(folder.rglob("*.json"))
+    if files:  # an empty list is an image of nobody, and tells nothing of the format
+        path, content = next(((file, content) for file in files if (content := read_json(file))), (files[0], []))
+        form = _json_format(path, content) if content else "results"
         if form == "coco":
-            raise PoseGANError(f"{folder}: holds COCO's JSON, such as {file.name}; name the file itself")
+            raise PoseGANError(f"{folder}: holds COCO's JSON, such as {path.name}; name the file itself")
         return form
     if any(map(_is_label, sorted(folder.rglob("*.txt"))[:100])):
         return "yolo"

@@ -67,8 +67,8 @@ def read_row(table: Path, row: str) -> Row:
     Raises:
         PoseGANError: no such row, several, a person without a whole torso, or a file that is not what it should be.
     """
-    names, find = _rows(table)
-    chosen = _table_names(table).find(row) if row else range(len(names))
+    names, known, find = _rows(table)
+    chosen = known.find(row) if row else list(range(len(names)))
     if not chosen:
         known = f"such as {names[0]}" if names else "and this file has none"
         raise PoseGANError(f"{table}: has no row {row}; a row is named by its image, {known}")
@@ -83,21 +83,18 @@ def read_row(table: Path, row: str) -> Row:
 
 
 @lru_cache(maxsize=4)
-def _table_names(table: Path) -> ImageNames:
-    return ImageNames(_rows(table)[0])
+def _rows(path: Path) -> tuple[list[str], ImageNames, Callable[[int], Row]]:
+    """The names of a file's images, the same to look them up in, and what finds the row at a position."""
+    form = detect_format(path)
+    names, find = _table(path) if form == "table" else _annotations(path, form)
+    return names, ImageNames(names), find
 
 
-def _rows(table: Path) -> tuple[list[str], Callable[[int], Row]]:
-    return _table(table) if not table.is_dir() and detect_format(table) == "table" else _annotations(table)
-
-
-@lru_cache(maxsize=4)
-def _annotations(path: Path) -> tuple[list[str], Callable[[int], Row]]:
-    annotations = read_format(path, detect_format(path))
+def _annotations(path: Path, form: str) -> tuple[list[str], Callable[[int], Row]]:
+    annotations = read_format(path, form)
     return [annotation.image for annotation in annotations], lambda number: Row(annotations[number].keypoints, annotations[number].size)
 
 
-@lru_cache(maxsize=4)
 def _table(path: Path) -> tuple[list[str], Callable[[int], Row]]:
     try:
         from posegan.formats.table import read_keypoints

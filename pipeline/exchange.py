@@ -11,16 +11,15 @@ from pyarrow import compute
 
 from pipeline.photo_table import read_photos
 from pipeline.pose.annotations import meant_name, read_annotations, shown, table_annotations
-from pipeline.pose.photo_names import scaled_to
 from pipeline.pose.rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table
 from pipeline.pose.stage import read_people, write_keypoints
 from pipeline.raw_archive import DISTRACTOR, FOLDERS, JUNK, image_members, open_archive, parse_name
 from pipeline.tables import read_pairs
 from posegan.errors import PoseGANError
 from posegan.files import atomic_folder, atomic_path, contents, note, noted
-from posegan.formats.annotation import Annotation
+from posegan.formats.annotation import Annotation, in_pixels
 from posegan.formats.coco import write_coco
-from posegan.formats.detect import FORMATS
+from posegan.formats.detect import FORMATS, READ_FORMATS
 from posegan.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
 from posegan.formats.openpose import write_openpose
 from posegan.formats.pair_csv import write_pair_csv
@@ -51,11 +50,11 @@ def rows_without_archive(annotations: Sequence[Annotation], size: tuple[int, int
     without suffix, as OpenPose's, gets .jpg.
 
     Raises:
-        PoseGANError: two annotations mean the same image, or one is of an image of another shape than `size`.
+        PoseGANError: two annotations mean the same image, none of the names says whose it is, or joints were made on an image of
+            another shape.
     """
     rows: dict[str, Row] = {}
     for annotation in annotations:
-        annotation = scaled_to(annotation, size)
         member = _member(annotation.image, split)
         if member in rows:
             raise PoseGANError(f"{member}: annotated twice; remove one of them")
@@ -63,8 +62,19 @@ def rows_without_archive(annotations: Sequence[Annotation], size: tuple[int, int
         joints = name is not None and shown(annotation)
         status = "bad_name" if name is None else "ok" if joints else "no_person"
         detail = {"bad_name": BAD_NAME, "no_person": NO_JOINT, "ok": None}[status]
-        rows[member] = Row(member, FOLDERS[member.split("/")[0]], name, size, status, detail, annotation if joints else None)
+        rows[member] = Row(
+            member, FOLDERS[member.split("/")[0]], name, size, status, detail, in_pixels(annotation, size) if joints else None
+        )
+    if rows and all(row.name is None for row in rows.values()):
+        raise PoseGANError(f"{annotations[0].image}: {_NO_NAME}")
     return list(rows.values())
+
+
+_NO_NAME = (
+    "neither this nor another of the names is one of Market-1501's kind, such as 0002_c1s1_000451_03.jpg; a file that names no image "
+    "(ControlNet's JSON, ultralytics' Results.to_json, mmpose's, MediaPipe's, YOLO's labels) is to be called as its image, <image>.json; "
+    "a number has lost its zeros and is looked up among images (--raw); or let ultralytics write predictions.json (val, save_json), or COCO"
+)
 
 
 def exported_annotations(keypoints: Keypoints, split: str) -> list[Annotation]:
@@ -119,7 +129,7 @@ def _member(name: str, split: str) -> str:
 
 @click.command("import-keypoints", cls=PlacedCommand)
 @click.argument("sources", nargs=-1, required=True, type=FILE)
-@click.option("--format", "form", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True, help="Of all SOURCES.")
+@click.option("--format", "form", type=click.Choice(["auto", *READ_FORMATS]), default="auto", show_default=True, help="Of all SOURCES.")
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images.")
 @click.option("--size", type=Size(), help="Of every image, instead of --raw, when the images are not at hand.")
 @click.option("--split", type=click.Choice(list(FOLDERS.values())), default="train", show_default=True, help="With --size: of bare names.")
@@ -127,8 +137,9 @@ def _member(name: str, split: str) -> str:
 def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tuple[int, int] | None, split: str, out: Path) -> None:
     """Turn keypoints from elsewhere into a table as the pose stage writes it.
 
-    SOURCES are the field's CSVs (name:keypoints_y:keypoints_x), COCO-17 JSON, folders of OpenPose JSON, or tables of keypoints. Each image
-    of --raw becomes a row; images without annotation and annotations without image are counted.
+    SOURCES are the field's CSVs (name:keypoints_y:keypoints_x), COCO JSON and results in its manner (predictions.json), folders of
+    OpenPose's, ControlNet's, mmpose's, ultralytics' or MediaPipe's JSON and of YOLO labels, a file an image, or tables of
+    keypoints. Each image of --raw becomes a row; images without annotation and annotations without image are counted.
     """
     chosen = "" if form == "auto" else form
     if size is not None:

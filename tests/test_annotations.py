@@ -93,7 +93,7 @@ def test_coco_corrected_by_hand_counts_by_its_visibilities(tmp_path: Path) -> No
     (person,) = read_coco(tmp_path / "a.json")
     found = {JOINTS[joint]: person.keypoints[joint].tolist() for joint in np.flatnonzero(person.keypoints[:, 2])}
     assert found == {"left_eye": [24, 18, 1], "right_eye": [16, 18, 0.5]}  # the nose was taken out, the left eye put in
-    for wrong in ([0.5], [*scores[:-1], -1], "high", [*scores[:-1], float("nan")]):
+    for wrong in ([0.5], "high", [0.9, "high", *scores[2:]], [0.9, 0.0, 1e9, *scores[3:]]):
         (tmp_path / "a.json").write_text(json.dumps([{"image_id": "a.jpg", "keypoints": points, "keypoint_scores": wrong}]))
         with pytest.raises(PoseGANError, match="entry 0: keypoint_scores: expected a confidence"):
             read_coco(tmp_path / "a.json")
@@ -178,6 +178,7 @@ Y = "[" + ", ".join(["1"] * 18) + "]"
     [
         ("a.csv", "name,y,x\n", "line 1: expected the header"),
         ("a.csv", "", "line 1: expected the header"),
+        ("a.csv", f"a.jpg: {Y}: {Y}\n", r"line 1: expected the header .*a row already; put that header above it"),
         ("a.csv", f"{HEADER}\na.jpg: {Y}: {Y}\nb.jpg: {Y}\n", r"line 3: expected name:\[y"),
         ("a.csv", f"{HEADER}\na.jpg: {Y}: [1, 2]\n", "line 2: expected a list of 18 numbers"),
         ("a.csv", f"{HEADER}\na.jpg: {Y}: {Y.replace('1', 'nan')}\n", "line 2: expected a list of 18 numbers"),
@@ -187,13 +188,16 @@ Y = "[" + ", ".join(["1"] * 18) + "]"
         ("a.json", '{"images": []}', "top level: expected COCO"),
         ("a.json", '{"images": [{"id": 1}], "annotations": []}', r"images\[0\]: expected an id and a file_name"),
         ("a.json", '{"images": [], "annotations": [{"image_id": 4}]}', r"annotations\[0\]: expected the image_id"),
-        ("a.json", '[{"image_id": 4}]', "entry 0: expected an image_id that is a file name"),
+        ("a.json", '[{"image_id": 4.5, "keypoints": []}]', "entry 0: expected an image_id that is a file name"),
         ("a.json", '[{"image_id": "a.jpg", "keypoints": [1, 2]}]', "entry 0: keypoints: expected 17 times"),
         ("a.json", json.dumps([coco_person("a.jpg", 1.0, score="high")]), "entry 0: score: expected a number"),
         ("a.json", json.dumps([coco_person("a.jpg", 1.0, score=float("nan"))]), "entry 0: score: expected a number"),
         ("a.json", json.dumps([coco_person("a.jpg", 1.0, bbox=[1])]), "entry 0: bbox: expected"),
-        ("o/x_keypoints.json", '{"people": [{}]}', r"people\[0\]: pose_keypoints_2d: expected"),
+        ("o/x_keypoints.json", '{"people": [{"pose_keypoints_2d": [1, 2]}]}', r"people\[0\]: pose_keypoints_2d: expected"),
+        ("o/x_keypoints.json", '{"people": [7]}', r"people\[0\]: expected a person"),
         ("o/x_keypoints.json", "[]", "top level: expected OpenPose"),
+        ("a.txt", "0 .5 .5 .9 .9 " + "1 " * 51 + "\n0 .5 .5 .9 high " + "1 " * 51, "line 2: expected a YOLO label"),
+        ("r/x.json", '[{"keypoints": {"x": [1], "y": []}}]', "person 0: expected keypoints of numbers"),
     ],
 )
 def test_a_damaged_file_is_named_with_its_place(tmp_path: Path, name: str, content: str, place: str) -> None:
@@ -274,6 +278,23 @@ def test_images_and_annotations_without_each_other_are_counted_and_never_lost(tm
     assert not (tmp_path / "never.parquet").exists()
 
 
+def test_annotations_of_other_names_are_refused_where_most_is_lost(tmp_path: Path) -> None:
+    members = [f"bounding_box_train/{number}.jpg" for number in "abcdefgh"]
+    names = ["a.jpg", "b.jpg", "x.jpg", "y.jpg", "z.jpg"]
+    write_keypoint_csv(tmp_path / "a.csv", map(nobody, names))
+    with pytest.raises(
+        PoseGANError, match=r"3 of 5 annotations mean no image, such as x\.jpg, and 6 of 8 images have none; .*train/a\.jpg"
+    ):
+        read_people([tmp_path / "a.csv"], members)
+    assert len(read_people([tmp_path / "a.csv"], members[:4]).absent) == 3  # most images are annotated, by a file of more
+    write_keypoint_csv(tmp_path / "b.csv", map(nobody, names[:3]))
+    assert len(read_people([tmp_path / "b.csv"], members).absent) == 1  # most annotations mean an image, of an archive of more
+    (tmp_path / "c.json").write_text(json.dumps([coco_person(12, 1.0)]))
+    with pytest.raises(PoseGANError, match=r"annotate none .*such as 12; .*train/a\.jpg; 12 is a number, .*leading zeros"):
+        read_people([tmp_path / "c.json"], members)
+    assert list(read_people([tmp_path / "c.json"], [*members, "query/000012.jpg"]).people) == ["query/000012.jpg"]
+
+
 def test_the_pose_stage_takes_annotations_instead_of_a_detector(prepared: Prepared, tmp_path: Path) -> None:
     params = (ROOT / "params.yaml").read_text().replace("source: detector ", "source: annotations ")
     params = params.replace("annotations: [] ", f"annotations: [{prepared.keypoints}] ").replace("posegan/weights/", "no/such/folder/")
@@ -281,7 +302,10 @@ def test_the_pose_stage_takes_annotations_instead_of_a_detector(prepared: Prepar
     result = run("pose", "--params", tmp_path / "params.yaml", "--raw", prepared.raw, "--out", tmp_path / "k.parquet")
     assert result.exit_code == 0, result.output
     assert "38 images in: 35 ok, 1 no_person, 1 unreadable, 1 bad_name" in result.output
-    assert np.array_equal(read_keypoints(tmp_path / "k.parquet").joints, read_keypoints(prepared.keypoints).joints)
+    before = read_keypoints(prepared.keypoints).joints
+    doubtful = before[..., 2:] < np.float32(0.3)  # pose.joint_confidence
+    assert 0 < doubtful.sum() < doubtful.size
+    assert np.array_equal(read_keypoints(tmp_path / "k.parquet").joints, np.where(doubtful, 0, before))
 
 
 def test_without_the_images_a_size_and_the_names_make_the_rows(tmp_path: Path) -> None:

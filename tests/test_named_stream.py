@@ -19,7 +19,16 @@ def everything(prepared: Prepared) -> dict[tuple[str, str], torch.Tensor]:
     return {(source, target): (image, keypoints) for source, target, image, keypoints in rows}  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("spelling", [str, lambda name: Path(name).name, lambda name: Path(name).stem])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        str,
+        lambda name: Path(name).name,
+        lambda name: Path(name).stem,
+        lambda name: "D:\\m\\" + name.replace("/", "\\"),
+        lambda name: f"test/{Path(name).stem}.JPG",
+    ],
+)
 def test_pairs_come_as_listed(prepared: Prepared, spelling: object) -> None:
     known = everything(prepared)
     chosen = [list(known)[row] for row in np.random.default_rng(0).permutation(len(known))[:7]]
@@ -46,5 +55,7 @@ def test_pairs_of_two_people_and_of_nobody_are_refused(prepared: Prepared) -> No
     for pair in ((names[0][0], stranger), (names[0][0], "absent.jpg")):
         with pytest.raises(PoseGANError, match="1 of 2 listed pairs are not two images of one person"):
             NamedStream(index, "test", prepared.image, 3, [names[0], pair])
+    with pytest.raises(PoseGANError, match=r"no image there is called absent\.jpg, they are named such as bounding_box_test/.*\.jpg; set"):
+        NamedStream(index, "test", prepared.image, 3, [(names[0][0], "absent.jpg")])
     with pytest.raises(PoseGANError, match="holds no pair"):
         NamedStream(index, "test", prepared.image, 3, [])

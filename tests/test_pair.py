@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 
@@ -284,11 +285,56 @@ def test_listed_pairs_that_are_lost_are_counted_by_reason() -> None:
             make_pairs(keypoints, pair_config(), listed(bad))
 
 
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str,
+        lambda name: name.split("/")[1],
+        lambda name: Path(name).stem,
+        lambda name: f"/data/Market/{name}",
+        lambda name: name.replace("/", "\\"),
+        lambda name: f"test/{Path(name).name}",
+        lambda name: str(Path(name).with_suffix(".JPG")),
+    ],
+)
+def test_listed_names_mean_what_annotations_names_mean(spell: Callable[[str], str]) -> None:
+    keypoints = people([3, 2], "test")
+    one, two, three, *_ = keypoints.table["image"].to_pylist()
+    rows = [(one, two), (three, one), (one, two)]
+    table = make_pairs(keypoints, pair_config(), listed(*((spell(source), spell(target)) for source, target in rows))).table
+    assert list(zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True)) == rows
+
+
+def test_a_list_of_which_most_is_lost_is_refused_and_of_which_some_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keypoints = varied_people()
+    write_table(tmp_path / "k.parquet", keypoints_file(keypoints))
+    by_rule = make_pairs(keypoints, pair_config()).table
+    good = by_rule.filter(compute.equal(by_rule["split"], "test")).slice(0, 2).to_pylist()
+    rows = [f"{row['source']},{row['target']}" for row in good]
+    path, config = tmp_path / "list.csv", pair_config(test_pairs=str(tmp_path / "list.csv"))
+    path.write_text("\n".join(["from,to", *rows, "bounding_box_train/x.jpg,y.jpg", "z.jpg,y.jpg", "z.jpg,x.jpg"]))
+    with pytest.raises(
+        PoseGANError, match=r"3 of its 5 pairs cannot be used .*no test image is called bounding_box_train/x\.jpg; .*such as"
+    ):
+        write_pairs(tmp_path / "p.parquet", tmp_path / "k.parquet", config, Path("params.yaml"))
+    assert not (tmp_path / "p.parquet").exists()
+    path.write_text("\n".join(["from,to", *rows, "z.jpg,y.jpg"]))
+    counts = write_pairs(tmp_path / "p.parquet", tmp_path / "k.parquet", config, Path("params.yaml"))
+    assert (counts["listed_absent"], counts["test_pairs"]) == (1, 2)
+    assert (
+        "1 pairs of" in (said := capsys.readouterr().err)
+        and "are lost: no test image is called z.jpg; test images are called such as" in said
+    )
+
+
 def test_the_stage_writes_blocks_with_counts_and_refuses_a_list_of_strangers(tmp_path: Path) -> None:
     keypoints = varied_people()
     write_table(tmp_path / "k.parquet", keypoints_file(keypoints))
     (tmp_path / "list.csv").write_text("from,to\nnosuch.jpg,nosuch.jpg\n")
-    with pytest.raises(PoseGANError, match=r"list\.csv: none of its pairs can be used .*1 listed_absent"):
+    with pytest.raises(
+        PoseGANError,
+        match=r"list\.csv: 1 of its 1 pairs cannot be used .*1 listed_absent.*called nosuch\.jpg; .*such as bounding_box_test/",
+    ):
         write_pairs(tmp_path / "p.parquet", tmp_path / "k.parquet", pair_config(test_pairs=str(tmp_path / "list.csv")), Path("params.yaml"))
     with pytest.raises(PoseGANError, match=r"no training pair is left .*low_person_confidence.*loosen pair\.\*"):
         write_pairs(tmp_path / "p.parquet", tmp_path / "k.parquet", pair_config(minimum_person_confidence=1.0), Path("params.yaml"))

@@ -13,13 +13,13 @@ from pipeline.download.own_photos import from_people
 from pipeline.inspect.gallery import Photographer
 from pipeline.photo_table import Photo, read_photos
 from pipeline.pose.annotations import match_annotations
-from pipeline.pose.photo_names import PhotoNames, scaled_to
+from pipeline.pose.photo_names import PhotoNames
 from pipeline.pose.rows import annotate_archive
 from pipeline.pose.stage import read_people
 from pipeline.raw_archive import image_members
 from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import Annotation
+from posegan.formats.annotation import Annotation, in_pixels
 from posegan.inference.pose_texts import read_row
 
 FILES = ("Ada/IMG_0001.JPG", "Ada/trip/IMG_0002.JPG", "Ben/IMG_0001.JPG", "Ben/IMG_0003.png", "\u00c5sa/4.jpg")
@@ -48,15 +48,15 @@ def test_a_name_of_two_photos_is_refused() -> None:
 
 
 def test_joints_follow_the_image_to_its_size() -> None:
-    small = scaled_to(Annotation("a", JOINTS, 1.0, (640, 1280)), (512, 1024))
+    small = in_pixels(Annotation("a", JOINTS, 1.0, (640, 1280)), (512, 1024))
     seen = JOINTS[:, 2] > 0
     assert np.allclose(small.keypoints[seen, :2], (JOINTS[seen, :2] + 0.5) * 0.8 - 0.5, atol=1e-4)
     assert not small.keypoints[~seen].any()
-    assert scaled_to(Annotation("a", JOINTS, 1.0), (5, 5)).keypoints is JOINTS
-    assert scaled_to(Annotation("a", JOINTS, 1.0, (1001, 667)), (500, 333)).size == (500, 333)  # rounded to whole pixels
-    for size in ((1280, 640), (512, 1000)):
-        with pytest.raises(PoseGANError, match="annotated at 640 x 1280 pixels"):
-            scaled_to(Annotation("a", JOINTS, 1.0, (640, 1280)), size)
+    assert in_pixels(Annotation("a", JOINTS, 1.0), (5, 5)).keypoints is JOINTS
+    assert in_pixels(Annotation("a", JOINTS, 1.0, (1001, 667)), (500, 333)).size == (500, 333)  # rounded to whole pixels
+    for size in ((1280, 640), (512, 700)):
+        with pytest.raises(PoseGANError, match="says 640x1280 pixels"):
+            in_pixels(Annotation("a", JOINTS, 1.0, (640, 1280)), size)
 
 
 def write_photos(folder: Path, *names: str) -> None:

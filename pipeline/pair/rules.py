@@ -15,6 +15,7 @@ from pipeline.raw_archive import DISTRACTOR, JUNK
 from pipeline.tables import PAIRS_SCHEMA
 from posegan.config import PairConfig
 from posegan.errors import PoseGANError
+from posegan.formats.names import ImageNames
 from posegan.formats.pair_csv import ListedPair
 from posegan.formats.table import Keypoints
 from posegan.skeleton import TORSO, person_heights
@@ -143,7 +144,7 @@ def listed_rows(keypoints: Keypoints, reasons: Ints, listed: Sequence[ListedPair
     Args:
         keypoints: the table and joints of N images.
         reasons: (N,), as `first_reasons` gives them.
-        listed: names of test images, with or without their folder.
+        listed: names of test images; what they mean is said in `posegan.formats.names`.
 
     Returns:
         Rows (M, 2) of source and target for the pairs whose images are both kept, in order, duplicates included; and the
@@ -151,14 +152,18 @@ def listed_rows(keypoints: Keypoints, reasons: Ints, listed: Sequence[ListedPair
         `listed_<reason>` for those with a rejected image (the source's reason before the target's).
 
     Raises:
-        PoseGANError: a pair shows two identities or one image twice.
+        PoseGANError: a pair shows two identities or one image twice, or a name means two images.
     """
-    names, identity = keypoints.table["image"].combine_chunks(), keypoints.table["identity"].fill_null(JUNK).to_numpy()
-    row_of = _rows_by_name(names, np.flatnonzero(compute.equal(keypoints.table["split"], "test").to_numpy()))
+    identity = keypoints.table["identity"].fill_null(JUNK).to_numpy()
+    members, test_rows = names_of_test(keypoints.table)
+    names = ImageNames(members)
     counts = Counter({"listed_pairs": len(listed)})
     rows = []
     for pair in listed:
-        source, target = row_of.get(pair.source), row_of.get(pair.target)
+        found = [names.find(text) for text in (pair.source, pair.target)]
+        if several := next((positions for positions in found if len(positions) > 1), None):
+            raise PoseGANError(f"{pair.where}: means {members[several[0]]} as well as {members[several[1]]}; write the name in full")
+        source, target = (test_rows[positions[0]] if positions else None for positions in found)
         if source is None or target is None:
             counts[f"listed_{ABSENT}"] += 1
         elif (reason := reasons[source] if reasons[source] != KEPT else reasons[target]) != KEPT:
@@ -170,11 +175,19 @@ def listed_rows(keypoints: Keypoints, reasons: Ints, listed: Sequence[ListedPair
     return np.array(rows, dtype=np.int64).reshape(-1, 2), counts
 
 
-def _rows_by_name(names: pa.Array, rows: Ints) -> dict[str, int]:
-    """The rows by member name and by file name."""
-    members = names.take(pa.array(rows)).to_pylist()
-    by_file = {member.rpartition("/")[2]: row for member, row in zip(members, rows.tolist(), strict=True)}
-    return by_file | dict(zip(members, rows.tolist(), strict=True))
+def names_of_test(table: pa.Table) -> tuple[list[str], Ints]:
+    """The member names (T,) of the test images, and their rows (T,) in the table."""
+    rows = np.flatnonzero(compute.equal(table["split"], "test").to_numpy())
+    return table["image"].combine_chunks().take(pa.array(rows)).to_pylist(), rows
+
+
+def absent_name(table: pa.Table, listed: Sequence[ListedPair]) -> str | None:
+    """The first listed name that means no test image, with an example of what those are called; None where all mean one."""
+    members, _ = names_of_test(table)
+    names = ImageNames(members)
+    absent = next((text for pair in listed for text in (pair.source, pair.target) if not names.find(text)), None)
+    example = f"test images are called such as {members[0]}" if members else "there is no test image at all"
+    return absent and f"{absent}; {example}"
 
 
 def listed_table(table: pa.Table, rows: Ints) -> pa.Table:

@@ -26,6 +26,7 @@ from pipeline.pair.rules import (
     Bools,
     Ints,
     Joints,
+    absent_name,
     count_reasons,
     first_reasons,
     listed_rows,
@@ -216,22 +217,39 @@ def write_pairs(out: Path, keypoints: Path, config: PairConfig, params_path: Pat
     """Write pairs.parquet and give its counts.
 
     Raises:
-        PoseGANError: the table or the list cannot be used, or no train pair, or no listed one, is left; nothing is written then.
+        PoseGANError: the table or the list cannot be used, no train pair or fewer than half of the listed ones are left; nothing is
+            written then.
     """
     listed = read_pair_csv(Path(config.test_pairs)) if config.test_pairs else None
     counts: dict[str, int] = {}
 
     def blocks() -> Iterator[pa.Table]:
-        table = read_keypoints(keypoints)
-        yield from pair_blocks(table, config, counts, listed)
-        trains = compute.any(compute.equal(table.table["split"], "train")).as_py()  # test images alone are enough to evaluate
+        read = read_keypoints(keypoints)
+        yield from pair_blocks(read, config, counts, listed)
+        trains = compute.any(compute.equal(read.table["split"], "train")).as_py()  # test images alone are enough to evaluate
         if not counts["train_pairs"] and (trains or not counts["test_pairs"]):
             raise PoseGANError(f"{keypoints}: no training pair is left ({_summary(counts)}); loosen pair.* in {params_path}")
-        if listed is not None and not counts["test_pairs"]:
-            raise PoseGANError(f"{config.test_pairs}: none of its pairs can be used ({_summary(counts)}); list pairs of {keypoints}")
+        if listed is not None:
+            _check_listed(config.test_pairs, read.table, listed, counts)
 
     write_blocks(out, PAIRS_SCHEMA, blocks(), counts)
     return counts
+
+
+def _check_listed(path: str, table: pa.Table, listed: Sequence[ListedPair], counts: dict[str, int]) -> None:
+    """Name a listed pair that is lost because it names no image, and refuse a list of which most is lost.
+
+    Raises:
+        PoseGANError: fewer than half of the pairs can be used.
+    """
+    absent = absent_name(table, listed)
+    unknown = f"no test image is called {absent}" if absent else ""
+    used, lost = counts["test_pairs"], len(listed) - counts["test_pairs"]
+    if not used or 2 * used < len(listed):
+        which = f"{lost:,} of its {len(listed):,} pairs cannot be used"
+        raise PoseGANError(f"{path}: {which} ({_summary(counts)}); {unknown or 'loosen pair.*'}; list pairs of images that are there")
+    if unknown:
+        click.echo(f"pair: {counts[f'listed_{ABSENT}']:,} pairs of {path} are lost: {unknown}", err=True)
 
 
 def _summary(counts: dict[str, int]) -> str:

@@ -1,6 +1,6 @@
 """Keypoints from elsewhere: which format a file is in, and which image of the archive an annotation means."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -11,7 +11,9 @@ from pipeline.pose.photo_names import PhotoNames
 from pipeline.raw_archive import FOLDERS
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation, nobody
+from posegan.formats.annotation import Keypoints as Joints
 from posegan.formats.detect import detect_format, read_format
+from posegan.formats.names import ImageNames
 from posegan.formats.table import Keypoints, read_keypoints
 
 
@@ -23,7 +25,7 @@ class Matched(NamedTuple):
 
 
 def read_annotations(path: Path, form: str = "") -> list[Annotation]:
-    """Read keypoints in any of FORMATS; without `form`, the one that the content shows.
+    """Read keypoints in any of READ_FORMATS; without `form`, the one that the content shows.
 
     Raises:
         PoseGANError: no such file, or its content is not as the format asks.
@@ -46,31 +48,25 @@ def table_annotations(keypoints: Keypoints) -> list[Annotation]:
 
 
 def match_annotations(annotations: Iterable[Annotation], members: Sequence[str], photos: Sequence[Photo] = ()) -> Matched:
-    """Give each annotation to the members it names: by path, by file name, or by either without its suffix.
+    """Give each annotation to the members that its name means, by the rule of `posegan.formats.names`.
 
-    A name without one of Market-1501's folders means every member of that name, whatever other folders it has. Own `photos` are
-    found by the names that they had, first; their joints are pixels of the photo as it came, unless the file says another size.
+    Own `photos` are found by the names that they had, first; their joints are pixels of the photo as it came, unless the file says
+    another size.
 
     Raises:
-        PoseGANError: two annotations mean the same member, or a name means several photos.
+        PoseGANError: two annotations mean the same member, a number means two, or a name means several photos.
     """
-    own = PhotoNames(photos)
-    exact: dict[str, list[str]] = {}
-    without_suffix: dict[str, list[str]] = {}
-    for member in members:
-        for name in {member, PurePosixPath(member).name}:
-            exact.setdefault(name, []).append(member)
-            without_suffix.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(member)
+    own, names = PhotoNames(photos), ImageNames(members)
     matched = Matched({}, [])
     for annotation in annotations:
         if (photo := own.find(annotation.image)) is not None:
             came = (photo.width, photo.height) if photo.width and photo.height else None
             meant, annotation = [photo.image], annotation._replace(size=annotation.size or came)
         else:
-            name = meant_name(annotation.image)
-            meant = exact.get(name) or without_suffix.get(name, [])
-            if photos and not meant:  # of a person who was on the other side of the split; a photo's file name is its own
-                meant = exact.get(PurePosixPath(name).name, [])
+            positions = names.find(annotation.image)
+            if photos and not positions:  # of a person who was on the other side of the split; a photo's file name is its own
+                positions = names.find(PurePosixPath(annotation.image).name)
+            meant = [members[position] for position in positions]
         for member in meant:
             if (other := matched.people.setdefault(member, annotation)) is not annotation:
                 raise PoseGANError(f"{member}: annotated twice, as {other.image} and as {annotation.image}; remove one of them")
@@ -88,3 +84,12 @@ def meant_name(name: str) -> str:
 def shown(annotation: Annotation) -> bool:
     """Whether any joint is visible."""
     return bool(np.any(annotation.keypoints[:, 2] > 0))
+
+
+def without_doubtful(people: Mapping[str, Annotation], confidence: float) -> dict[str, Annotation]:
+    """The annotations by member, in which joints below `confidence` are missing, as they are where a detector finds them."""
+
+    def kept(keypoints: Joints) -> Joints:
+        return np.where(keypoints[:, 2:] < np.float32(confidence), np.float32(0), keypoints)
+
+    return {member: annotation._replace(keypoints=kept(annotation.keypoints)) for member, annotation in people.items()}

@@ -5,11 +5,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-import numpy as np
-
 from pipeline.photo_table import Photo
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import Annotation
 
 
 class PhotoNames:
@@ -39,27 +36,6 @@ class PhotoNames:
         if len(found) > 1:
             raise PoseGANError(f"{name}: means {len(found):,} photos, such as {found[0].file} and {found[1].file}; name the folder too")
         return found[0] if found else None
-
-
-def scaled_to(annotation: Annotation, size: tuple[int, int]) -> Annotation:
-    """The annotation of an image of `size` (width, height), from that of the same image at another size.
-
-    Raises:
-        PoseGANError: the other size has another shape, so it is another image, or one that lies on its side.
-    """
-    if annotation.size is None or annotation.size == size:
-        return annotation
-    (width, height), (new_width, new_height) = annotation.size, size
-    if abs(width * new_height - height * new_width) > max(width, height):  # beyond what rounding to whole pixels explains
-        raise PoseGANError(
-            f"{annotation.image}: annotated at {width} x {height} pixels, and the image has {new_width} x {new_height}, which is no "
-            "smaller or larger copy; annotate the image as it stands upright, or correct the file's width and height"
-        )
-    factor = np.array((new_width / width, new_height / height), np.float32)
-    joints = annotation.keypoints.copy()
-    joints[:, :2] = (joints[:, :2] + 0.5) * factor - 0.5  # from the image's edge
-    joints[joints[:, 2] <= 0] = 0
-    return annotation._replace(keypoints=joints, size=size)
 
 
 def _normal(name: str) -> str:

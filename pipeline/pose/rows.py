@@ -12,10 +12,9 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.pose.annotations import shown
-from pipeline.pose.photo_names import scaled_to
 from pipeline.raw_archive import ImageName, image_members, parse_name, read_member
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import Annotation, Keypoints
+from posegan.formats.annotation import Annotation, Keypoints, in_pixels
 from posegan.formats.table import KEYPOINTS_SCHEMA, joint_columns
 from posegan.images import decode_image
 from posegan.people.estimator import Detector
@@ -73,20 +72,17 @@ def estimate_archive(archive: zipfile.ZipFile, estimator: Detector, chunk: int) 
 
 
 def annotate_archive(archive: zipfile.ZipFile, people: Mapping[str, Annotation]) -> Iterator[Row]:
-    """As `estimate_archive`, with the joints of `people`, by member name, in pixels of the archive's images.
-
-    Nothing else is asked of an image than to decode.
+    """As `estimate_archive`, with the joints of `people`, by member name; nothing else is asked of an image than to decode.
 
     Raises:
-        PoseGANError: an annotation is of an image of another shape.
+        PoseGANError: joints that were made on an image of another shape.
     """
     for member, split in image_members(archive):
         person = people.get(member)
         detail = UNANNOTATED if person is None else NO_JOINT
         item = _decode(partial(read_member, archive), member, split)
-        if person is not None and item.image is not None:
-            person = scaled_to(person, item.image.size)
-        yield _row(item, person if person is not None and shown(person) else None, detail)
+        seen = in_pixels(person, item.image.size) if person is not None and shown(person) and item.image is not None else None
+        yield _row(item, seen, detail)
 
 
 def estimate_members(read: Reader, members: Members, estimator: Detector, chunk: int) -> Iterator[Row]:

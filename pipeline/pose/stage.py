@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from pipeline.photo_table import Photo, read_photos
-from pipeline.pose.annotations import Matched, match_annotations, read_annotations
+from pipeline.pose.annotations import Matched, match_annotations, read_annotations, without_doubtful
 from pipeline.pose.ray import estimate_on_ray
 from pipeline.pose.rows import STATUSES, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
 from pipeline.pose.weights import with_local_weights
@@ -90,13 +90,23 @@ def read_people(paths: Sequence[Path], members: Sequence[str], form: str = "", p
     """Read annotations (format `form`, or the one each file shows) and find the images they mean, own `photos` by their own names.
 
     Raises:
-        PoseGANError: a file is missing or damaged, an image is annotated twice, or none of them is annotated.
+        PoseGANError: a file is missing or damaged, an image is annotated twice, none of them is annotated, or most annotations mean
+            no image while most images have none.
     """
-    matched = match_annotations([annotation for path in paths for annotation in read_annotations(path, form)], members, photos)
+    annotations = [annotation for path in paths for annotation in read_annotations(path, form)]
+    matched = match_annotations(annotations, members, photos)
+    files = ", ".join(map(str, paths))
+    named = f"such as {matched.absent[0]}" if matched.absent else "which name none at all"
+    example = photos[0].file if photos else next(iter(members), "")
+    called = f"images are named such as {example}" if example else "there is no image"
+    if matched.absent and matched.absent[0].isdecimal():
+        called += f"; {matched.absent[0]} is a number, as programs write names of digits without their leading zeros"
     if not matched.people:
-        example = photos[0].file if photos else members[0]
-        named = f"such as {matched.absent[0]}" if matched.absent else "which name none at all"
-        raise PoseGANError(f"{', '.join(map(str, paths))}: annotate none of the images, {named}; images are named such as {example}")
+        raise PoseGANError(f"{files}: annotate none of the images, {named}; {called}")
+    if 2 * len(matched.absent) > len(annotations) and 2 * len(matched.people) < len(members):
+        lost = f"{len(matched.absent):,} of {len(annotations):,} annotations mean no image, {named}"
+        bare = f"{len(members) - len(matched.people):,} of {len(members):,} images have none"
+        raise PoseGANError(f"{files}: {lost}, and {bare}; {called}; give the annotations these names")
     return matched
 
 
@@ -147,7 +157,8 @@ def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = ()) -> s
     if counts["unannotated"]:
         summary += f"; {counts['unannotated']:,} of no_person without an annotation"
     if absent:
-        summary += f"; {len(absent):,} annotations without an image, such as {absent[0]}"
+        called = f" (images are named such as {table['image'][0]})" if len(table) else ""
+        summary += f"; {len(absent):,} annotations without an image, such as {absent[0]}{called}"
     return summary
 
 
@@ -207,6 +218,7 @@ def pose(params_path: Path, raw: Path, out: Path, downloads: Path, state: Path) 
         if config.source == "annotations":
             paths = [Path(path) for path in config.annotations]
             people, absent = read_people(paths, [member for member, _ in members], photos=read_photos(archive))
+            people = without_doubtful(people, config.joint_confidence)
             bar = tqdm(annotate_archive(archive, people), "pose", len(members), unit="image", mininterval=0.5, disable=None)
             table = keypoints_table(list(bar))
         else:

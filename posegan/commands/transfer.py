@@ -137,13 +137,14 @@ def _listed_jobs(pairs: Path, out: Path, suffix: str) -> "Iterator[Job]":
 
     jobs = []
     for pair in read_pair_csv(pairs):
+        source, target = (name if (pairs.parent / name).exists() else name.replace("\\", "/") for name in (pair.source, pair.target))
         try:
-            pose = parse_pose(pair.target, pairs.parent)
+            pose = parse_pose(target, pairs.parent)
         except PoseGANError as error:
             raise PoseGANError(f"{pair.where}: {error}") from error
         to = (pose.row or pose.name).replace("\\", "/").strip("/").replace("/", "-")
         to = Path(to).stem if pose.picture or pose.row else to
-        jobs.append(Job(pairs.parent / pair.source, pose, out / f"{Path(pair.source).stem}_to_{to}.{suffix}"))
+        jobs.append(Job(pairs.parent / source, pose, out / f"{Path(source).stem}_to_{to}.{suffix}"))
     if not jobs:
         raise PoseGANError(f"{pairs}: holds no pair; write one `from,to` a line")
     yield from _unique(jobs)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import PurePosixPath
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from posegan.data.batches import PairBatch
 from posegan.data.index import ShardIndex
 from posegan.data.reader import Pool, Reader
 from posegan.errors import PoseGANError
+from posegan.formats.names import ImageNames
 
 Ints = npt.NDArray[np.int64]
 
@@ -25,7 +26,7 @@ class NamedStream:
         split: which of their splits.
         image: the size that images are fitted to.
         batch_size: pairs a batch at most.
-        pairs: names of source and target, as in the archive or without folder, with or without suffix.
+        pairs: names of source and target; what they mean is said in `posegan.formats.names`.
 
     Attributes:
         order: (N,) the place in `pairs` of each pair that the batches hold, in their order.
@@ -56,34 +57,30 @@ class NamedStream:
 
 def _visits(index: ShardIndex, split: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, Ints, Ints]]:
     """For each sample that is needed, by its row in the split: which pairs (m,) it shows, and at which of its images (m, 2)."""
-    places: dict[str, list[tuple[int, int]]] = {}  # every way to write a name -> (sample, image), in several pieces of a large identity
-    samples = index.split(split)
-    for number, sample in enumerate(samples):
-        for row, name in enumerate(index.read(sample).names):
-            for spelling in _spellings(name):
-                places.setdefault(spelling, []).append((number, row))
+    images = [  # sample, image, name; a large identity stands in several pieces, and with it a name
+        (number, row, name) for number, sample in enumerate(index.split(split)) for row, name in enumerate(index.read(sample).names)
+    ]
+    names = ImageNames(name for _, _, name in images)
+    places = {text: [images[position][:2] for position in names.find(text)] for text in dict.fromkeys(chain.from_iterable(pairs))}
     found: dict[int, list[tuple[int, int, int]]] = {}
     absent: list[tuple[str, str]] = []
     for position, (source, target) in enumerate(pairs):
-        targets = dict(places.get(target, []))
-        shown = next(((number, row, targets[number]) for number, row in places.get(source, []) if number in targets), None)
+        targets = dict(places[target])
+        shown = next(((number, row, targets[number]) for number, row in places[source] if number in targets), None)
         if shown is None:
             absent.append((source, target))
         else:
             found.setdefault(shown[0], []).append((position, *shown[1:]))
     if absent:
         source, target = absent[0]
+        unknown = next((text for text in chain.from_iterable(absent) if not places[text]), None)
+        missing = f"; no image there is called {unknown}, they are named such as {images[0][2]}" if unknown and images else ""
         raise PoseGANError(
             f"{len(absent):,} of {len(pairs):,} listed pairs are not two images of one person in the shards, the first {source} and "
-            f"{target}; set pair.test_pairs to the list, then run dvc repro up to shard"
+            f"{target}{missing}; set pair.test_pairs to the list, then run dvc repro up to shard"
         )
     arrays = {number: np.array(rows, dtype=np.int64) for number, rows in sorted(found.items())}
     return [(number, rows[:, 0], rows[:, 1:]) for number, rows in arrays.items()]
-
-
-def _spellings(name: str) -> set[str]:
-    path = PurePosixPath(name)
-    return {name, path.name, str(path.with_suffix("")), path.stem}
 
 
 def _batch(pool: Pool, rows: Ints) -> PairBatch:

@@ -15,6 +15,8 @@ from posegan.errors import PoseGANError
 from posegan.skeleton import JOINT_COUNT
 
 Keypoints = npt.NDArray[np.float32]
+FRACTIONS = (1, 1)  # the size of an image in whose widths and heights keypoints are given
+_SAME_SHAPE = 1.25  # programs that work on sizes of whole 64 pixels stretch an image by less
 LARGEST = 1e6  # a number beyond it, in pixels or confidence, is damage
 
 
@@ -26,13 +28,57 @@ class Annotation(NamedTuple):
 
     image: str
     keypoints: Keypoints  # (K, 3); 0, 0, 0 = missing
-    confidence: float  # of the person, 0 .. 1; 1 where the format has none, 0 for nobody
-    size: tuple[int, int] | None = None  # width, height of the image that the joints are pixels of, where the file says it
+    confidence: float  # of the person, 0 .. 1; the mean of the visible joints' where the format has none, 0 for nobody
+    size: tuple[int, int] | None = None  # width and height of the image that the keypoints count in, where the file says it, or FRACTIONS
 
 
-def nobody(image: str) -> Annotation:
+class Person(NamedTuple):
+    """One of perhaps several people of an image."""
+
+    keypoints: Keypoints  # (K, 3)
+    score: float | None = None
+    area: float | None = None  # of the box, where the file has one
+
+
+def nobody(image: str, size: tuple[int, int] | None = None) -> Annotation:
     """The annotation of an image in which no joint is seen."""
-    return Annotation(image, np.zeros((JOINT_COUNT, 3), np.float32), 0.0)
+    return Annotation(image, np.zeros((JOINT_COUNT, 3), np.float32), 0.0, size)
+
+
+def annotation_of(image: str, people: Sequence[Person], size: tuple[int, int] | None = None) -> Annotation:
+    """An image's one person: the highest score where all have one, else the largest box; the first of equals."""
+    seen = [person for person in people if person.keypoints.any()]
+    if not seen:
+        return nobody(image, size)
+    scores = [person.score for person in seen if person.score is not None]
+    if len(scores) == len(seen):
+        chosen = seen[scores.index(max(scores))]
+        return Annotation(image, chosen.keypoints, min(max(*scores, 0.0), 1.0), size)
+    areas = [_box_area(person.keypoints) if person.area is None else person.area for person in seen]
+    chosen = seen[areas.index(max(areas))]
+    return Annotation(image, chosen.keypoints, float(chosen.keypoints[chosen.keypoints[:, 2] > 0, 2].mean()), size)
+
+
+def in_pixels(annotation: Annotation, size: tuple[int, int]) -> Annotation:
+    """The annotation in pixels of its image, which is of this (width, height), whatever size it was made on.
+
+    Raises:
+        PoseGANError: the two sizes are not of one shape.
+    """
+    if annotation.size is None or annotation.size == size:
+        return annotation
+    width, height = annotation.size
+    across, down = size[0] / width, size[1] / height
+    if annotation.size != FRACTIONS and not 1 / _SAME_SHAPE <= across / down <= _SAME_SHAPE:
+        raise PoseGANError(
+            f"{annotation.image}: its file of keypoints says {width}x{height} pixels (width x height), the image has {size[0]}x{size[1]}; "
+            "mend the size in the file"
+        )
+    edge = 0.0 if annotation.size == FRACTIONS else 0.5  # pixel centres stand at whole numbers, so sizes count from half a pixel before
+    joints = annotation.keypoints.copy()
+    joints[:, :2] = (joints[:, :2] + edge) * np.array([across, down], np.float32) - edge
+    joints[joints[:, 2] <= 0] = 0
+    return annotation._replace(keypoints=joints, size=size)
 
 
 def damaged(path: Path, where: str, problem: str) -> PoseGANError:
@@ -66,20 +112,65 @@ def read_json(path: Path) -> Any:
         raise damaged(path, "top level", "lists within lists without end") from None
 
 
-def triples(values: object, count: int) -> Keypoints | None:
-    """A flat list `x, y, confidence, x, ...` as `(count, 3)` float32, confidence at most 1; None when it is none."""
-    if not isinstance(values, list) or len(values) != 3 * count or not all(map(is_number, values)):
+def points_of(values: object, scores: object = None) -> Keypoints | None:
+    """A list of joints from a file as (N, 3) float32 x, y, confidence, at most 1; None when it is none.
+
+    It is flat (x, y, confidence, x, ...) or nested ((x, y), (x, y, confidence), or {x, y, visibility} a joint). `scores` are the
+    confidences, one a joint, where they stand apart; a visibility of 0 stays 0. A joint whose confidence is 0, below, null or not a
+    number is missing, and so is one without place (null): nothing else of it is looked at.
+    """
+    rows = _rows(values)
+    if rows is None or (scores is not None and (not isinstance(scores, list) or len(scores) != len(rows))):
         return None
-    points = np.array(values, np.float32).reshape(count, 3)
-    if (points[:, 2] < 0).any():
+    points = []
+    for number, (x, y, seen) in enumerate(rows):
+        point = _point(x, y, seen if scores is None else _scored(seen, scores[number]))
+        if point is None:
+            return None
+        points.append(point)
+    return np.array(points, np.float32).reshape(-1, 3)
+
+
+def _rows(values: object) -> list[tuple[object, object, object]] | None:
+    """The x, y, confidence of each joint; 1 where none stands there."""
+    if not isinstance(values, list):
         return None
-    points[:, 2] = np.minimum(points[:, 2], 1)
-    points[points[:, 2] == 0] = 0
-    return points
+    if not any(isinstance(value, list | dict) for value in values):
+        return list(zip(values[::3], values[1::3], values[2::3], strict=True)) if len(values) % 3 == 0 else None
+    rows: list[tuple[object, object, object]] = []
+    for value in values:
+        if isinstance(value, dict) and "x" in value and "y" in value:
+            rows.append((value["x"], value["y"], value.get("visibility", value.get("score", value.get("confidence", 1)))))
+        elif isinstance(value, list) and len(value) in (2, 3):
+            rows.append((value[0], value[1], value[2] if len(value) == 3 else 1))
+        else:
+            return None
+    return rows
+
+
+def _scored(seen: object, score: object) -> object:
+    """A joint's confidence: one that somebody took out by hand has visibility 0, one that was put in has no score yet."""
+    return seen and (score or seen)
+
+
+def _point(x: object, y: object, confidence: object) -> tuple[float, float, float] | None:
+    """The joint, 0, 0, 0 when it is missing; None when it is damaged."""
+    if confidence is None or confidence != confidence or (is_number(confidence) and not _number(confidence) > 0):
+        return 0.0, 0.0, 0.0
+    if is_number(confidence) and (x is None or y is None):
+        return 0.0, 0.0, 0.0
+    if not (is_number(x) and is_number(y) and is_number(confidence)):
+        return None
+    return _number(x), _number(y), min(_number(confidence), 1.0)
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return float(value)
 
 
 def flat(keypoints: Keypoints) -> list[float]:
-    """Inverse of `triples`, in the 3 decimals of keypoints.parquet."""
+    """Inverse of `points_of`, in the 3 decimals of keypoints.parquet."""
     return [round(float(value), 3) for value in keypoints.ravel()]
 
 
@@ -92,10 +183,9 @@ def extent(keypoints: Keypoints) -> tuple[float, float, float, float]:
     return left, top, right - left, bottom - top
 
 
-def largest(people: Sequence[Keypoints]) -> int:
-    """Which of the people has the box of the largest area; the first of equals."""
-    areas = [width * height for _, _, width, height in map(extent, people)]
-    return areas.index(max(areas))
+def _box_area(keypoints: Keypoints) -> float:
+    _, _, width, height = extent(keypoints)
+    return width * height
 
 
 def is_number(value: object) -> bool:

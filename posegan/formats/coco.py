@@ -1,9 +1,11 @@
 """COCO keypoint JSON: images with file names, and people with 17 joints (https://cocodataset.org/#format-data).
 
-Also read: a bare list of people whose `image_id` is the file name, as several detectors write it. The third number of a
-joint is a visibility (0, 1, 2) in hand-made files and a confidence in a detector's; both are 0 for a missing
-joint and count as at most 1. Written are visibilities, as the format has it, 0 or 2, and the confidences beside them as
-`keypoint_scores`, which are read in their place. COCO has no neck: `from_coco` derives it, and writing leaves it out.
+Also read: a bare list of people whose `image_id` is the file name, or the number that it is, as several detectors write it
+(ultralytics' predictions.json, AlphaPose, mmpose). `categories` say which entries are people, and the order of their joints;
+without names, the order is COCO's. The third number of a joint is a visibility (0, 1, 2) in hand-made files and a confidence in
+a detector's; both are 0 for a missing joint and count as at most 1. Written are visibilities, as the format has it, 0 or 2, and
+the confidences beside them as `keypoint_scores`, which are read in their place. COCO has no neck: it is derived, and writing
+leaves it out.
 """
 
 import json
@@ -11,8 +13,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from posegan.formats.annotation import Annotation, Keypoints, damaged, extent, flat, is_number, nobody, read_json, triples
-from posegan.skeleton import COCO_JOINTS, JOINTS, from_coco
+from posegan.errors import PoseGANError
+from posegan.formats.annotation import Annotation, Keypoints, Person, annotation_of, damaged, extent, flat, is_number, points_of, read_json
+from posegan.formats.joint_orders import COCO, COCO_LIKE, by_count, by_names, wanted
+from posegan.skeleton import COCO_JOINTS, JOINTS
 
 _SKELETON = (
     (16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9), (8, 10), (9, 11),
@@ -21,25 +25,26 @@ _SKELETON = (
 _INDEX = [JOINTS.index(name) for name in COCO_JOINTS]
 
 
-class _Person(NamedTuple):
-    keypoints: Keypoints  # (18, 3)
-    score: float | None
-    area: float
+PERSON = ("person", "people", "human", "pedestrian")
+
+
+class _Category(NamedTuple):
+    """What a category says: whether it is the one of people, and the names of its joints in their order, none when it has none."""
+
+    person: bool
+    joints: list[str]
 
 
 def read_coco(path: Path) -> list[Annotation]:
     """Every image of the file with its one person: the highest score where all have one, else the largest box.
 
     Raises:
-        PoseGANError: no such file, not JSON, or an entry that is not COCO's; file and entry are named.
+        PoseGANError: no such file, not JSON, an entry that is not COCO's, or none with keypoints; file and entry are named.
     """
     content = read_json(path)
     if isinstance(content, list):
-        names, people = _named_people(path, content)
-        return [_annotation(name, people.get(image, [])) for image, name in names.items()]
-    names, people = _images_and_people(path, content)
-    sizes = {image["id"]: _size(image) for image in content["images"]}
-    return [_annotation(name, people.get(image, []))._replace(size=sizes[image]) for image, name in names.items()]
+        return _named_people(path, content)
+    return _images_and_people(path, content)
 
 
 def write_coco(path: Path, annotations: Iterable[Annotation], sizes: Mapping[str, tuple[int, int] | None]) -> None:
@@ -76,76 +81,93 @@ def _entry(number: int, annotation: Annotation) -> dict[str, Any]:
     }
 
 
-def _images_and_people(path: Path, content: Any) -> tuple[dict[Any, str], dict[Any, list[_Person]]]:
+def _images_and_people(path: Path, content: Any) -> list[Annotation]:
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in ("images", "annotations")):
         raise damaged(path, "top level", "expected COCO's lists images and annotations")
-    names: dict[Any, str] = {}
+    images: dict[Any, tuple[str, tuple[int, int] | None]] = {}  # name and (width, height)
     for number, image in enumerate(content["images"]):
         if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or not isinstance(image.get("id"), int | str):
             raise damaged(path, f"images[{number}]", "expected an id and a file_name")
-        if image["id"] in names:
+        if image["id"] in images:
             raise damaged(path, f"images[{number}]", f"id {image['id']} stands twice")
-        names[image["id"]] = image["file_name"]
-    people: dict[Any, list[_Person]] = {}
+        size = (image.get("width"), image.get("height"))
+        images[image["id"]] = (image["file_name"], size if all(is_number(side) and side >= 1 for side in size) else None)
+    categories = _categories(path, content.get("categories"))
+    people: dict[Any, list[Person]] = {}
     for number, entry in enumerate(content["annotations"]):
-        if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), int | str) or entry["image_id"] not in names:
+        if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), int | str) or entry["image_id"] not in images:
             raise damaged(path, f"annotations[{number}]", "expected the image_id of one of images")
-        people.setdefault(entry["image_id"], []).extend(_people(path, f"annotations[{number}]", entry))
-    return names, people
+        category = categories.get(entry.get("category_id"), _Category(True, []))
+        if category.person:
+            people.setdefault(entry["image_id"], []).extend(_people(path, f"annotations[{number}]", entry, category.joints))
+    if content["annotations"] and not any("keypoints" in entry for entry in content["annotations"]):
+        raise PoseGANError(f"{path}: no annotation has keypoints; is it instances_*.json instead of person_keypoints_*.json?")
+    return [annotation_of(name, people.get(image, []), size) for image, (name, size) in images.items()]
 
 
-def _size(image: dict[str, Any]) -> tuple[int, int] | None:
-    """Width and height of an image; None where they are not said, or 0 as some programs write what they do not know."""
-    said = [image.get(side) for side in ("width", "height")]
-    pixels = [round(side) for side in said if isinstance(side, int | float) and is_number(side) and side >= 1]
-    return (pixels[0], pixels[1]) if len(pixels) == 2 else None
+def _categories(path: Path, entries: Any) -> dict[Any, _Category]:
+    """The categories by their id. One alone is people, whatever it is called; of several, it is called person.
+
+    Raises:
+        PoseGANError: several have keypoints, and none is called so.
+    """
+    known = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    called = {str(entry.get("name")).strip().lower() for entry in known}
+    person = next((name for name in PERSON if name in called), None)
+    if len(known) > 1 and person is None:
+        raise PoseGANError(f"{path}, categories: none is called person ({', '.join(sorted(called)[:5])}); call the people's so")
+    categories = {}
+    for entry in known:
+        joints = entry.get("keypoints")
+        is_person = len(known) == 1 or str(entry.get("name")).strip().lower() == person
+        categories[entry.get("id")] = _Category(is_person, list(map(str, joints)) if isinstance(joints, list) else [])
+    return categories
 
 
-def _named_people(path: Path, entries: list[Any]) -> tuple[dict[Any, str], dict[Any, list[_Person]]]:
-    people: dict[Any, list[_Person]] = {}
+def _named_people(path: Path, entries: list[Any]) -> list[Annotation]:
+    """Results without images: `image_id` is a file name, or the number that is one. Of several categories the first is people."""
+    people: dict[str, list[Person]] = {}
     for number, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), str):
+        if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), int | str):
             raise damaged(path, f"entry {number}", "expected an image_id that is a file name (a list alone has no images to look it up in)")
-        people.setdefault(entry["image_id"], []).extend(_people(path, f"entry {number}", entry))
-    return {name: name for name in people}, people
+    first = min((entry["category_id"] for entry in entries if isinstance(entry.get("category_id"), int)), default=None)
+    for number, entry in enumerate(entries):
+        found = people.setdefault(str(entry["image_id"]), [])
+        if entry.get("category_id", first) == first:
+            found.extend(_people(path, f"entry {number}", entry, []))
+    if entries and not any("keypoints" in entry for entry in entries):
+        raise PoseGANError(f"{path}: no entry has keypoints; name the results of a pose model, not of one that finds boxes")
+    return [annotation_of(name, found) for name, found in people.items()]
 
 
-def _people(path: Path, where: str, entry: dict[str, Any]) -> list[_Person]:
+def _people(path: Path, where: str, entry: dict[str, Any], names: list[str]) -> list[Person]:
     """The entry's person; none for a crowd, for a thing without joints, and where no joint is visible."""
-    if entry.get("iscrowd") or "keypoints" not in entry:
+    if entry.get("iscrowd") or not entry.get("keypoints"):
         return []
-    points = triples(_scored(path, where, entry), len(COCO_JOINTS))
-    if points is None:
-        raise damaged(path, where, f"keypoints: expected {len(COCO_JOINTS)} times x, y, visibility or confidence (0 or more)")
+    points = _points(path, where, entry)
+    joints = by_names(points, names)
+    if joints is None:
+        joints = by_count(points, COCO_LIKE)
+    if joints is None:
+        way_out = "name them in categories[].keypoints, as COCO does" if not names else "name left_shoulder and the like in its category"
+        raise PoseGANError(f"{path}, {where}: keypoints: {wanted(len(points), COCO_LIKE)}; {way_out}")
     score, box = entry.get("score"), entry.get("bbox")
     if score is not None and not is_number(score):
         raise damaged(path, where, f"score: expected a number, got {score!r}")
     if box is not None and not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
         raise damaged(path, where, f"bbox: expected x, y, width, height, got {box!r}")
-    joints = from_coco(points)
-    _, _, width, height = extent(joints) if box is None else box
-    return [_Person(joints, score, width * height)] if joints.any() else []
+    return [Person(joints, score, None if box is None else box[2] * box[3])] if joints.any() else []
 
 
-def _scored(path: Path, where: str, entry: dict[str, Any]) -> Any:
-    """The entry's list of keypoints, each with its confidence where the entry has them."""
-    points, scores = entry["keypoints"], entry.get("keypoint_scores")
-    if scores is None or not isinstance(points, list):
+def _points(path: Path, where: str, entry: dict[str, Any]) -> Keypoints:
+    """The entry's joints (N, 3), each with its confidence where the entry has them as `keypoint_scores`."""
+    points = points_of(entry["keypoints"])
+    if points is None:
+        raise damaged(path, where, f"keypoints: expected {COCO} times x, y, visibility or confidence (0 or more)")
+    scores = entry.get("keypoint_scores")
+    if scores is None:
         return points
-    if not isinstance(scores, list) or 3 * len(scores) != len(points) or not all(is_number(score) and score >= 0 for score in scores):
+    scored = points_of(entry["keypoints"], scores)
+    if scored is None:
         raise damaged(path, where, "keypoint_scores: expected a confidence (0 or more) for each of keypoints")
-    # A joint that somebody took out by hand has its visibility 0, one that was put in has no score yet.
-    confidences = [seen and (score or seen) for score, seen in zip(scores, points[2::3], strict=True)]
-    return [value for x, y, c in zip(points[::3], points[1::3], confidences, strict=True) for value in (x, y, c)]
-
-
-def _annotation(name: str, people: list[_Person]) -> Annotation:
-    if not people:
-        return nobody(name)
-    scores = [person.score for person in people if person.score is not None]
-    if len(scores) == len(people):
-        chosen = people[scores.index(max(scores))]
-        return Annotation(name, chosen.keypoints, min(max(*scores, 0.0), 1.0))
-    areas = [person.area for person in people]
-    chosen = people[areas.index(max(areas))]
-    return Annotation(name, chosen.keypoints, 1.0)
+    return scored

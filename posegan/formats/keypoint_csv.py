@@ -25,7 +25,8 @@ def read_keypoint_csv(path: Path) -> list[Annotation]:
     """
     lines = read_text(path).splitlines()
     if not lines or lines[0].replace(" ", "") != HEADER:
-        raise damaged(path, "line 1", f"expected the header {HEADER}, got {lines[0][:60] if lines else 'nothing'!r}")
+        way_out = ": a row already; put that header above it" if lines and lines[0].count(":") == 2 and lines[0].endswith("]") else ""
+        raise damaged(path, "line 1", f"expected the header {HEADER}, got {lines[0][:60] if lines else 'nothing'!r}{way_out}")
     found: dict[str, int] = {}
     annotations = []
     for number, line in enumerate(lines[1:], start=2):

@@ -1,7 +1,10 @@
-"""OpenPose's JSON: a folder of one `<image>_keypoints.json` an image, BODY_25 or COCO's 18 joints.
+"""OpenPose's JSON, one file an image: BODY_25 or COCO's 18 joints, and what other programs write in its manner.
 
-https://github.com/CMU-Perceptual-Computing-Lab/openpose/blob/master/doc/02_output.md. Both know the neck. OpenPose gives a
-person no confidence: the mean of the visible joints' stands for it.
+https://github.com/CMU-Perceptual-Computing-Lab/openpose/blob/master/doc/02_output.md: `<image>_keypoints.json`, with a list
+`people` of `pose_keypoints_2d` (`pose_keypoints` before version 1.2). Also read: ControlNet's and DWPose's, a list of such
+contents, whose canvas is the size that the joints count in, named `<image>.json`; AlphaPose's in this manner, for all images in
+one file or one file an image, with `bodies` and `joints` too. OpenPose gives a person no confidence: the mean of the visible
+joints' stands for it. Nobody is an empty person.
 """
 
 import json
@@ -12,38 +15,47 @@ from typing import Any
 import numpy as np
 
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import Annotation, Keypoints, damaged, flat, largest, nobody, read_json, triples
-from posegan.skeleton import JOINT_COUNT, LEFT_HIP, RIGHT_HIP
+from posegan.formats.annotation import (
+    FRACTIONS,
+    Annotation,
+    Keypoints,
+    Person,
+    annotation_of,
+    damaged,
+    flat,
+    is_number,
+    points_of,
+    read_json,
+)
+from posegan.formats.joint_orders import BODY_25, BODY_25_PLACES, OPENPOSE_LIKE, by_count, wanted
+from posegan.skeleton import LEFT_HIP, RIGHT_HIP
 
 SUFFIX = "_keypoints.json"
-_BODY_25_COUNT, _MIDDLE_HIP = 25, 8
-# Where each of the 18 joints stands in BODY_25, which has the middle of the hips between arms and legs, and feet at the end.
-_BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+_PEOPLE, _JOINTS = ("people", "bodies"), ("pose_keypoints_2d", "pose_keypoints", "joints")
+_MIDDLE_HIP = 8
 
 
-def read_openpose(folder: Path) -> list[Annotation]:
-    """Every image of the folder and the folders in it, with its largest person; names are without suffix.
+def is_openpose(content: Any) -> bool:
+    """Whether a file's content is of this format."""
+    if isinstance(content, list):
+        return bool(content) and all(map(_has_people, content))
+    return _has_people(content) or (isinstance(content, dict) and bool(content) and all(map(_has_people, content.values())))
+
+
+def read_openpose(path: Path) -> list[Annotation]:
+    """Every image of a file, or of a folder and the folders in it, with its largest person.
+
+    Names are without suffix, but for those that stand in the file.
 
     Raises:
         PoseGANError: no such folder, no such file in it, or one that is not OpenPose's.
     """
-    paths = sorted(folder.rglob(f"*{SUFFIX}"))
+    if not path.is_dir():
+        return _read(path, path.name)
+    paths = sorted(path.rglob(f"*{SUFFIX}")) or sorted(path.rglob("*.json"))
     if not paths:
-        raise PoseGANError(f"{folder}: holds no file <image>{SUFFIX}; name the folder that OpenPose's --write_json was given")
-    return [read_openpose_file(path, path.relative_to(folder).as_posix().removesuffix(SUFFIX)) for path in paths]
-
-
-def read_openpose_file(path: Path, name: str) -> Annotation:
-    """One file, for the image called `name`; errors as `read_openpose`."""
-    content = read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("people"), list):
-        raise damaged(path, "top level", "expected OpenPose's list people")
-    joints = [_joints(path, number, person) for number, person in enumerate(content["people"])]
-    people = [person for person in joints if person.any()]
-    if not people:
-        return nobody(name)
-    chosen = people[largest(people)]
-    return Annotation(name, chosen, float(chosen[chosen[:, 2] > 0, 2].mean()))
+        raise PoseGANError(f"{path}: holds no file <image>{SUFFIX}; name the folder that OpenPose's --write_json was given")
+    return [annotation for file in paths for annotation in _read(file, file.relative_to(path).as_posix())]
 
 
 def write_openpose(folder: Path, annotations: Iterable[Annotation]) -> None:
@@ -55,18 +67,52 @@ def write_openpose(folder: Path, annotations: Iterable[Annotation]) -> None:
         path.write_text(json.dumps({"version": 1.3, "people": people}), encoding="utf-8")
 
 
-def _joints(path: Path, number: int, person: Any) -> Keypoints:
-    values = person.get("pose_keypoints_2d") if isinstance(person, dict) else None
-    if (body := triples(values, _BODY_25_COUNT)) is not None:
-        return body[list(_BODY_25)]
-    if (points := triples(values, JOINT_COUNT)) is not None:
-        return points
-    raise damaged(path, f"people[{number}]", f"pose_keypoints_2d: expected x, y, confidence of {_BODY_25_COUNT} or {JOINT_COUNT} joints")
+def _read(path: Path, file: str) -> list[Annotation]:
+    """The images of a file; `file` is its path below the folder that was named."""
+    name = file.removesuffix(SUFFIX).removesuffix(".json")
+    content = read_json(path)
+    if not is_openpose(content):
+        raise damaged(path, "top level", "expected OpenPose's list people")
+    if isinstance(content, list):
+        frames = {name if len(content) == 1 else f"{name}-{number}": frame for number, frame in enumerate(content)}
+    else:
+        frames = {name: content} if _has_people(content) else content
+    return [_image(path, image, frame) for image, frame in frames.items()]
+
+
+def _image(path: Path, name: str, content: dict[str, Any]) -> Annotation:
+    people = next(content[key] for key in _PEOPLE if key in content) or []
+    read = [person for number, entry in enumerate(people) if (person := _person(path, number, entry)) is not None]
+    size = (content.get("canvas_width"), content.get("canvas_height"))
+    if not all(is_number(side) and side >= 1 for side in size):
+        return annotation_of(name, read)
+    within = all((person.keypoints[:, :2] <= 1).all() for person in read)
+    return annotation_of(name, read, FRACTIONS if within and read else (int(size[0]), int(size[1])))
+
+
+def _person(path: Path, number: int, entry: Any) -> Person | None:
+    """The person; None for an empty one, which is how programs write that nobody was found."""
+    if not isinstance(entry, dict | None):
+        raise damaged(path, f"people[{number}]", "expected a person with pose_keypoints_2d")
+    values = next((entry[key] for key in _JOINTS if key in entry), None) if entry else None
+    if not values:
+        return None
+    points = points_of(values)
+    if points is None:
+        raise damaged(path, f"people[{number}]", "pose_keypoints_2d: expected x, y, confidence of 25 or 18 joints")
+    joints = by_count(points, OPENPOSE_LIKE)
+    if joints is None:
+        raise damaged(path, f"people[{number}]", f"pose_keypoints_2d: {wanted(len(points), OPENPOSE_LIKE)}")
+    return Person(joints)
+
+
+def _has_people(content: Any) -> bool:
+    return isinstance(content, dict) and any(isinstance(content.get(key, 0), list | None) for key in _PEOPLE)
 
 
 def _body_25(keypoints: Keypoints) -> Keypoints:
-    body = np.zeros((_BODY_25_COUNT, 3), np.float32)
-    body[list(_BODY_25)] = keypoints
+    body = np.zeros((BODY_25, 3), np.float32)
+    body[list(BODY_25_PLACES)] = keypoints
     right, left = keypoints[RIGHT_HIP], keypoints[LEFT_HIP]
     if right[2] > 0 and left[2] > 0:
         body[_MIDDLE_HIP] = (*(right[:2] + left[:2]) / 2, min(right[2], left[2]))

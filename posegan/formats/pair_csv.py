@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from posegan.errors import PoseGANError
+from posegan.formats.names import is_image_name
 
 HEADER = ["from", "to"]
 
@@ -46,8 +47,8 @@ def write_pair_csv(path: Path, pairs: Iterable[tuple[str, str]]) -> None:
 def _rows(path: Path, lines: Iterable[str]) -> list[ListedPair]:
     reader = csv.reader(lines)
     header = next(reader, [])
-    if [name.strip() for name in header] != HEADER:
-        raise PoseGANError(f"{path}, line 1: expected the header from,to, got {','.join(header)[:60]!r}; mend that line")
+    if [name.strip().lower() for name in header] != HEADER:
+        raise PoseGANError(f"{path}, line 1: {_fault(header)}")
     pairs = []
     for row in reader:
         names = [name.strip() for name in row]
@@ -58,3 +59,17 @@ def _rows(path: Path, lines: Iterable[str]) -> list[ListedPair]:
                 )
             pairs.append(ListedPair(f"{path}, line {reader.line_num}", *names))
     return pairs
+
+
+def _fault(header: list[str]) -> str:
+    """What is wrong with a first line that is not the header, and the way out."""
+    got = f"got {','.join(header)[:60]!r}"
+    names = [name.strip().lower() for name in header]
+    if mark := next((mark for mark in (";", "\t", "|") if len(header) == 1 and mark in header[0]), None):
+        shown = {"\t": "tabs"}.get(mark, mark)
+        return f"expected the header from,to, {got}: its columns are separated by {shown}; mend the file: save it with commas"
+    if len(names) == 3 and names[1:] == HEADER:
+        return f"expected the header from,to, {got}: row numbers stand first; mend the file: save it without them (pandas: index=False)"
+    if len(names) == 2 and (all(map(is_image_name, names)) or any(map(str.isdigit, "".join(names)))):
+        return f"expected the header from,to, {got}: a pair already; mend the file: put a line from,to above it"
+    return f"expected the header from,to, {got}; mend that line"

@@ -14,6 +14,7 @@ import numpy as np
 import PIL.Image
 
 from posegan.errors import PoseGANError
+from posegan.formats.annotation import FRACTIONS
 from posegan.images import Picture
 from posegan.inference.pose_texts import PoseText, read_row
 from posegan.inference.transfer import Fitted, PoseTransfer
@@ -213,7 +214,14 @@ def read_aim(pose: PoseText, transfer: PoseTransfer, found: dict[Path, Person | 
         return Aim(person.fitted.keypoints, person)
     if pose.table is not None:
         row = read_row(pose.table, pose.row)
-        return Aim(place_keypoints(row.keypoints, row.size or size, *transfer.size), None)
+        if row.size != FRACTIONS:
+            return Aim(place_keypoints(row.keypoints, row.size or size, *transfer.size), None)
+        if size is None:
+            raise PoseGANError(
+                f"{pose.table}: gives joints in fractions of an image and does not say its size; make a table of it with "
+                "`python -m pipeline import-keypoints --size WIDTHxHEIGHT`, and name that"
+            )
+        return Aim(place_keypoints(row.keypoints * np.array([*size, 1], np.float32), size, *transfer.size), None)
     return Aim(library_pose(pose.name, *transfer.size), None)
 
 

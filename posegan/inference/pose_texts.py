@@ -3,33 +3,32 @@
 | text | means |
 |---|---|
 | `sitting/left` | a pose of `posegan.people.pose_library` |
-| `keypoints.parquet#0002_c1s1_000451_03.jpg` | the row of that image in a table, a keypoint CSV, COCO or OpenPose JSON |
+| `keypoints.parquet#0002_c1s1_000451_03.jpg` | the row of that image in a table or in any other file of keypoints |
 | `person_keypoints.json` | the only person of such a file |
 | `somebody.jpg` | the pose of whom the detector finds there |
 """
 
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import read_json
 from posegan.formats.detect import detect_format, read_format
-from posegan.formats.openpose import read_openpose_file
+from posegan.formats.names import ImageNames
 from posegan.people.detection import Keypoints
 from posegan.people.pose_library import POSES
 from posegan.skeleton import TORSO
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2")  # of a folder; a named file may have any
-TABLES = (".parquet", ".csv", ".json")
+TABLES = (".parquet", ".csv", ".json", ".txt")
 
 
 class Row(NamedTuple):
     """A row of a file of keypoints."""
 
     keypoints: Keypoints
-    size: tuple[int, int] | None  # width, height of its image, where the file says it
+    size: tuple[int, int] | None  # width, height of its image, where the file says it; FRACTIONS for parts of it
 
 
 class PoseText(NamedTuple):
@@ -68,11 +67,11 @@ def read_row(table: Path, row: str) -> Row:
     Raises:
         PoseGANError: no such row, several, a person without a whole torso, or a file that is not what it should be.
     """
-    names, find = _table(table) if not table.is_dir() and detect_format(table) == "table" else _annotations(table)
-    chosen = [number for number, name in enumerate(names) if not row or _means(row, name)]
+    names, known, find = _rows(table)
+    chosen = known.find(row) if row else list(range(len(names)))
     if not chosen:
-        known = f"such as {names[0]}" if names else "and this file has none"
-        raise PoseGANError(f"{table}: has no row {row}; a row is named by its image, {known}")
+        example = f"such as {names[0]}" if names else "and this file has none"
+        raise PoseGANError(f"{table}: has no row {row}; a row is named by its image, {example}")
     if len(chosen) > 1 and row:
         raise PoseGANError(f"{table}: {len(chosen)} rows are called {row}; name its folder too, such as {names[chosen[0]]}")
     if len(chosen) > 1:
@@ -83,23 +82,19 @@ def read_row(table: Path, row: str) -> Row:
     return found
 
 
-def _means(row: str, name: str) -> bool:
-    path = PurePosixPath(name)
-    known = {name, path.name, str(path.with_suffix("")), path.stem}  # OpenPose's names have no suffix
-    return row in known or (not path.suffix and str(PurePosixPath(row).with_suffix("")) in known)
-
-
 @lru_cache(maxsize=4)
-def _annotations(path: Path) -> tuple[list[str], Callable[[int], Row]]:
+def _rows(path: Path) -> tuple[list[str], ImageNames, Callable[[int], Row]]:
+    """The names of a file's images, the same to look them up in, and what finds the row at a position."""
     form = detect_format(path)
-    if form == "coco" and isinstance(content := read_json(path), dict) and "people" in content:
-        annotations = [read_openpose_file(path, path.stem)]
-    else:
-        annotations = read_format(path, form)
+    names, find = _table(path) if form == "table" else _annotations(path, form)
+    return names, ImageNames(names), find
+
+
+def _annotations(path: Path, form: str) -> tuple[list[str], Callable[[int], Row]]:
+    annotations = read_format(path, form)
     return [annotation.image for annotation in annotations], lambda number: Row(annotations[number].keypoints, annotations[number].size)
 
 
-@lru_cache(maxsize=4)
 def _table(path: Path) -> tuple[list[str], Callable[[int], Row]]:
     try:
         from posegan.formats.table import read_keypoints

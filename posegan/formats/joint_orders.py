@@ -1,0 +1,75 @@
+"""The orders in which programs list the joints of a person: known by their number, or by the names that a file has for them.
+
+Legend: N joints of the file, K = 18 of ours.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from posegan.formats.annotation import Keypoints
+from posegan.skeleton import COCO_JOINTS, JOINT_COUNT, JOINTS, LEFT_SHOULDER, NECK, RIGHT_SHOULDER, from_coco
+
+COCO, OPENPOSE_COCO, HALPE, MEDIAPIPE, WHOLE_BODY, HALPE_FULL, BODY_25 = 17, 18, 26, 33, 133, 136, 25
+# Halpe's and COCO-WholeBody's longer lists begin with COCO's 17 joints.
+COCO_LIKE = (COCO, HALPE, MEDIAPIPE, WHOLE_BODY, HALPE_FULL)
+OPENPOSE_LIKE = (BODY_25, OPENPOSE_COCO, COCO)
+# Where each of the 18 joints stands in BODY_25, which has the middle of the hips between arms and legs, and feet at the end.
+BODY_25_PLACES = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+# Where each of COCO's 17 stands among MediaPipe's 33 landmarks.
+_MEDIAPIPE_PLACES = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
+_KNOWN_COUNTS = {
+    14: "CrowdPose, LSP or AI Challenger", 15: "OpenPose's MPI", 16: "MPII", COCO: "COCO", OPENPOSE_COCO: "OpenPose's COCO", 21: "a hand",
+    BODY_25: "OpenPose's BODY_25", HALPE: "Halpe", MEDIAPIPE: "MediaPipe", 68: "a face", WHOLE_BODY: "COCO-WholeBody", HALPE_FULL: "Halpe",
+}  # fmt: skip
+
+
+def by_count(points: Keypoints, orders: Sequence[int]) -> Keypoints | None:
+    """Joints (N, 3) as the 18 (K, 3), by their number; None when it is none of `orders`."""
+    count = len(points)
+    if count not in orders:
+        return None
+    if count == OPENPOSE_COCO:
+        return points
+    if count == BODY_25:
+        return points[list(BODY_25_PLACES)]
+    return from_coco(points[list(_MEDIAPIPE_PLACES)] if count == MEDIAPIPE else points[: len(COCO_JOINTS)])
+
+
+def by_names(points: Keypoints, names: Sequence[str]) -> Keypoints | None:
+    """Joints (N, 3) as the 18 (K, 3), by their N names; None when these are not N, or name no joint of ours.
+
+    A joint without a name is missing, but for the neck, which is then the middle of the shoulders.
+    """
+    places = {_plain(name): place for place, name in reversed(list(enumerate(names)))}
+    found = [next((places[spelling] for spelling in _SPELLINGS[joint] if spelling in places), None) for joint in JOINTS]
+    if len(names) != len(points) or all(place is None for place in found):
+        return None
+    joints = np.zeros((JOINT_COUNT, 3), np.float32)
+    for joint, place in enumerate(found):
+        if place is not None:
+            joints[joint] = points[place]
+    if found[NECK] is None and (joints[[RIGHT_SHOULDER, LEFT_SHOULDER], 2] > 0).all():
+        shoulders = joints[[RIGHT_SHOULDER, LEFT_SHOULDER]]
+        joints[NECK] = (*shoulders[:, :2].mean(axis=0), shoulders[:, 2].min())
+    return joints
+
+
+def wanted(count: int, orders: Sequence[int]) -> str:
+    """What an error says of `count` joints that are none of `orders`."""
+    whose = f" ({_KNOWN_COUNTS[count]})" if count in _KNOWN_COUNTS else ""
+    return f"{count} joints{whose}, {3 * count} numbers, expected {' or '.join(map(str, sorted(orders)))}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", str(name).lower())
+
+
+def _spellings(joint: str) -> tuple[str, ...]:
+    """left_shoulder is written left shoulder, LShoulder, shoulder.l, ...; case and what stands between mean nothing."""
+    side, _, part = joint.partition("_")
+    return (side + part, side[0] + part, part + side, part + side[0]) if part else (joint,)
+
+
+_SPELLINGS = {joint: _spellings(joint) for joint in JOINTS}

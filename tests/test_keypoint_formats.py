@@ -1,0 +1,289 @@
+"""Files of keypoints of every program: the same person comes out of each, and what is not read is named with the way out."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.exchange import rows_without_archive
+from pipeline.pose.annotations import match_annotations, read_annotations, without_doubtful
+from pipeline.pose.rows import annotate_archive
+from posegan.errors import PoseGANError
+from posegan.formats.annotation import FRACTIONS, Annotation, in_pixels, nobody
+from posegan.formats.detect import detect_format
+from posegan.inference.pose_texts import read_row
+from posegan.skeleton import COCO_JOINTS, JOINTS, LEFT_SHOULDER, MIRROR, NECK, from_coco
+from tests.support.small_market import market
+
+NAME = "0002_c1s1_000451_03"
+WIDTH, HEIGHT = 64, 128
+COCO = np.array([[3 * joint + 1, 5 * joint + 2, 0.5] for joint in range(17)], np.float32)  # another place for each joint
+OURS = from_coco(COCO)
+BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+MEDIAPIPE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
+
+
+def flat(points: np.ndarray) -> list[float]:
+    return [float(value) for value in points.ravel()]
+
+
+def body_25() -> list[float]:
+    body = np.zeros((25, 3), np.float32)
+    body[list(BODY_25)] = OURS
+    return flat(body)
+
+
+def fractions() -> np.ndarray:
+    return COCO / np.array([WIDTH, HEIGHT, 1], np.float32)
+
+
+def landmarks() -> list[dict[str, float]]:
+    points = [{"x": 0.9, "y": 0.9, "z": 0.0, "visibility": 0.9} for _ in range(33)]
+    for place, (x, y, confidence) in zip(MEDIAPIPE, fractions().tolist(), strict=True):
+        points[place] = {"x": x, "y": y, "z": 0.1, "visibility": confidence}
+    return points
+
+
+def write(path: Path, content: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def person(**more: object) -> dict[str, object]:
+    return {"image_id": f"{NAME}.jpg", "category_id": 1, "keypoints": flat(COCO), "score": 0.9, **more}
+
+
+def coco(**more: object) -> dict[str, object]:
+    entry = {**person(), "image_id": 7, **more}
+    return {"images": [{"id": 7, "file_name": f"{NAME}.jpg", "width": WIDTH, "height": HEIGHT}], "annotations": [entry]}
+
+
+def mmpose(**more: object) -> dict[str, object]:
+    return {"keypoints": COCO[:, :2].tolist(), "keypoint_scores": COCO[:, 2].tolist(), "bbox": [[1, 2, 30, 100]], "bbox_score": 0.9, **more}
+
+
+def ultralytics(**more: object) -> dict[str, object]:
+    x, y, visible = COCO.T.tolist()
+    return {"name": "person", "class": 0, "confidence": 0.9, "box": {"x1": 1}, "keypoints": {"x": x, "y": y, "visible": visible}, **more}
+
+
+OPENPOSE = {"people": [{"pose_keypoints_2d": body_25()}]}
+CONTROLNET = {"people": [{"pose_keypoints_2d": flat(OURS)}], "canvas_width": WIDTH, "canvas_height": HEIGHT}
+DOUBLED = {
+    "people": [{"pose_keypoints_2d": flat(OURS * np.array([2, 2, 1]))}],
+    "canvas_width": 2 * WIDTH,
+    "canvas_height": 2 * HEIGHT,
+}
+AS_FRACTIONS = {**CONTROLNET, "people": [{"pose_keypoints_2d": flat(OURS / np.array([WIDTH, HEIGHT, 1]))}]}
+LABEL = "0 .5 .5 .9 .9 " + " ".join(map(str, flat(fractions())))
+FILES = {
+    "COCO": ("x.json", coco()),
+    "COCO of twice the size": ("x.json", coco(keypoints=flat(COCO * np.array([2, 2, 1])))),
+    "predictions.json": ("predictions.json", [person(category_id=0, file_name=f"{NAME}.jpg", image_id=NAME)]),
+    "AlphaPose": ("alphapose-results.json", [person(score=2.7, box=[1.0, 2.0, 30.0, 100.0], idx=[0.0])]),
+    "Halpe": ("x.json", [person(keypoints=flat(COCO) + [1.0, 1.0, 0.9] * 9)]),
+    "whole body": ("x.json", [person(keypoints=flat(COCO) + [1.0, 1.0, 0.9] * 116)]),
+    "nested": ("x.json", [person(keypoints=COCO.tolist())]),
+    "OpenPose": (f"o/{NAME}_keypoints.json", OPENPOSE),
+    "OpenPose before 1.2": (f"o/{NAME}_keypoints.json", {"people": [{"pose_keypoints": flat(OURS)}]}),
+    "AlphaPose as OpenPose": ("x.json", {f"{NAME}.jpg": {"version": "AlphaPose v0.3", "people": [{"pose_keypoints_2d": flat(OURS)}]}}),
+    "AlphaPose as CMU": (f"o/{NAME}.json", {"version": "AlphaPose v0.3", "bodies": [{"joints": flat(OURS)}]}),
+    "ControlNet": (f"o/{NAME}.json", CONTROLNET),
+    "ControlNet's list": (f"o/{NAME}.json", [CONTROLNET]),
+    "ControlNet, twice the size": (f"o/{NAME}.json", [DOUBLED]),
+    "ControlNet in fractions": (f"o/{NAME}.json", AS_FRACTIONS),
+    "YOLO": (f"o/{NAME}.txt", LABEL),
+    "YOLO's predictions": (f"o/{NAME}.txt", f"{LABEL} 0.9\n"),
+    "mmpose": (f"o/{NAME}.json", [mmpose()]),
+    "mmpose's demo": (f"o/results_{NAME}.json", {"meta_info": {}, "instance_info": [mmpose()]}),
+    "mmpose's video": (f"o/{NAME}.json", {"instance_info": [{"frame_id": 0, "instances": [mmpose()]}]}),
+    "ultralytics": (f"o/{NAME}.json", [ultralytics()]),
+    "MediaPipe": (f"o/{NAME}.json", landmarks()),
+    "MediaPipe's people": (f"o/{NAME}.json", {"pose_landmarks": [landmarks()]}),
+}
+
+
+@pytest.mark.parametrize("program", FILES)
+def test_the_same_person_comes_out_of_every_programs_file(tmp_path: Path, program: str) -> None:
+    name, content = FILES[program]
+    path = write(tmp_path / name, content)
+    if program == "COCO of twice the size":
+        text = path.read_text().replace(f'"width": {WIDTH}, "height": {HEIGHT}', f'"width": {2 * WIDTH}, "height": {2 * HEIGHT}')
+        path.write_text(text)
+    for place in {path, path.parent if path.parent != tmp_path else path}:
+        [annotation] = read_annotations(place)
+        found = in_pixels(annotation, (WIDTH, HEIGHT))
+        np.testing.assert_allclose(found.keypoints, OURS, rtol=0, atol=2e-4)
+        assert list(match_annotations([annotation], [f"bounding_box_train/{NAME}.jpg"]).people)
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str,
+        str.upper,
+        lambda name: name.replace("_", " "),
+        lambda name: name.replace("left_", "L").replace("right_", "R"),
+        lambda name: f"{name.split('_')[1]}.{name[0]}" if "_" in name else name,
+    ],
+)
+def test_categories_decide_the_order_whatever_it_is(tmp_path: Path, spell: Callable[[str], str]) -> None:
+    order = np.random.default_rng(0).permutation(17)
+    names = [spell(COCO_JOINTS[joint]) for joint in order]
+    content = {**coco(keypoints=flat(COCO[order])), "categories": [{"id": 1, "name": "person", "keypoints": names}]}
+    np.testing.assert_allclose(read_annotations(write(tmp_path / "x.json", content))[0].keypoints, OURS, atol=1e-4)
+
+
+def test_categories_may_have_a_neck_and_lack_joints(tmp_path: Path) -> None:
+    names = ["top_head", "neck", "left_shoulder", "right_shoulder", "left_hip", "right_hip"]
+    points = np.arange(18, dtype=np.float32).reshape(6, 3) + 1
+    category = {"id": 1, "name": "person", "keypoints": names}
+    joints = read_annotations(write(tmp_path / "x.json", {**coco(keypoints=flat(points)), "categories": [category]}))[0].keypoints
+    assert joints[NECK].tolist() == [4, 5, 1] and joints[LEFT_SHOULDER].tolist() == [7, 8, 1]
+    assert (joints[:, 2] > 0).sum() == 5
+    category["keypoints"] = [f"point {number}" for number in range(6)]
+    path = write(tmp_path / "y.json", {**coco(keypoints=flat(points)), "categories": [category]})
+    with pytest.raises(PoseGANError, match="6 joints, 18 numbers, expected 17 or .*name left_shoulder and the like in its category"):
+        read_annotations(path)
+
+
+def test_categories_decide_who_is_a_person(tmp_path: Path) -> None:
+    dog = {**person(image_id=7, category_id=18, score=1.0), "keypoints": flat(COCO + 1)}
+    content = {**coco(), "categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "Person"}]}
+    content["annotations"] = [dog, *content["annotations"]]  # type: ignore[misc]
+    np.testing.assert_allclose(read_annotations(write(tmp_path / "x.json", content))[0].keypoints, OURS, atol=1e-4)
+    content["categories"] = [{"id": 18, "name": "dog"}, {"id": 1, "name": "cat"}]
+    with pytest.raises(PoseGANError, match=r"none is called person \(cat, dog\)"):
+        read_annotations(write(tmp_path / "y.json", content))
+    [found] = read_annotations(write(tmp_path / "z.json", [{**dog, "image_id": f"{NAME}.jpg"}, person()]))
+    assert found.confidence == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    "nose", [(1e9, 0, 0), (float("nan"), float("nan"), 0), (None, None, 0), (-1, -1, -1), (None, None, None), (None, 3, 2)]
+)
+def test_what_stands_beside_a_missing_joint_is_not_looked_at(tmp_path: Path, nose: tuple[float, ...]) -> None:
+    [found] = read_annotations(write(tmp_path / "x.json", coco(keypoints=[*nose, *flat(COCO[1:])])))
+    assert not found.keypoints[0].any()
+    assert np.array_equal(found.keypoints[1:], OURS[1:])
+
+
+@pytest.mark.parametrize("nose", [(float("nan"), 3, 2), ("1", 3, 2), (1e9, 3, 2), (True, 3, 2), (1, 3, "2")])
+def test_what_stands_in_a_visible_joint_is(tmp_path: Path, nose: tuple[object, ...]) -> None:
+    with pytest.raises(PoseGANError, match=r"annotations\[0\]: keypoints: expected 17 times"):
+        read_annotations(write(tmp_path / "x.json", coco(keypoints=[*nose, *flat(COCO[1:])])))
+
+
+@pytest.mark.parametrize("empty", [None, {}, {"pose_keypoints_2d": None}, {"pose_keypoints_2d": []}])
+def test_nobody_is_nobody(tmp_path: Path, empty: object) -> None:
+    folder = write(tmp_path / "o" / f"{NAME}_keypoints.json", {"people": [empty]}).parent
+    assert not read_annotations(folder)[0].keypoints.any()
+    write(folder / f"{NAME}_keypoints.json", {"people": [empty, *OPENPOSE["people"]]})
+    np.testing.assert_array_equal(read_annotations(folder)[0].keypoints, OURS)
+    write(folder / f"{NAME}_keypoints.json", {"people": None})
+    assert not read_annotations(folder)[0].keypoints.any()
+    labels = write(tmp_path / "l" / "b.txt", "").parent
+    write(labels / f"{NAME}.txt", LABEL)
+    write(labels / "classes.txt", "person")
+    assert [(one.image, bool(one.keypoints.any())) for one in read_annotations(labels)] == [(NAME, True), ("b", False)]
+
+
+def test_a_list_of_nobody_is_an_image_of_a_folder_of_results(tmp_path: Path) -> None:
+    folder = write(tmp_path / "r" / "a.json", []).parent
+    assert [one.image for one in read_annotations(folder)] == ["a"]
+    write(folder / "b.json", [mmpose()])
+    assert [(one.image, bool(one.keypoints.any())) for one in read_annotations(folder)] == [("a", False), ("b", True)]
+
+
+def test_yolos_classes_and_joints_without_visibility(tmp_path: Path) -> None:
+    places = fractions()[:, :2].copy()
+    places[0] = 0
+    labels = write(tmp_path / "l" / f"{NAME}.txt", "3 .5 .5 .9 .9 " + " ".join(map(str, flat(places)))).parent
+    joints = read_annotations(labels)[0].keypoints
+    assert not joints[0].any() and (joints[1:, 2] == 1).all()
+    write(labels / "other.txt", LABEL)  # now 3 is another thing's class
+    assert [bool(one.keypoints.any()) for one in read_annotations(labels)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.json", coco(keypoints=[1.0, 2.0, 2.0] * 14), r"14 joints \(CrowdPose.*\), 42 numbers, expected 17 or .*categories"),
+        ("x.json", coco(keypoints=[1.0, 2.0, 2.0] * 16), r"16 joints \(MPII\), 48 numbers, expected 17"),
+        ("x.json", [person(keypoints=[1.0, 2.0, 2.0] * 21)], r"21 joints \(a hand\), 63 numbers, expected 17"),
+        ("x.json", {"people": [{"pose_keypoints_2d": [1.0] * 45}]}, r"15 joints \(OpenPose's MPI\), 45 numbers, expected 17 or 18 or 25"),
+        ("x.json", [mmpose(keypoints=[[1, 2]] * 14, keypoint_scores=[1] * 14)], r"14 joints .*export them as COCO"),
+        ("x.txt", "0 .5 .5 .9 .9\n", "line 1: a YOLO label of 5 numbers: a box without joints; take a pose model's"),
+        ("x.txt", "0 .5 .5 .9 .9" + " .5" * 42, r"a YOLO label of 47 numbers: 14 joints"),
+        ("x.json", {**coco(), "annotations": [{"image_id": 7, "bbox": [1, 2, 3, 4]}]}, r"is it instances_\*\.json instead"),
+        ("x.json", [{"image_id": "a.jpg", "bbox": [1, 2, 3, 4], "score": 0.5}], "no entry has keypoints"),
+        ("x.json", {"shapes": [], "imagePath": "a.jpg"}, "labelme's JSON, which is not read; export it as COCO keypoints"),
+        ("x.json", [{"image_id": "a", "keypoint_annotations": {}}], "AI Challenger's JSON, of 14 joints, which is not read"),
+        ("x.json", [{"joints": [], "image": "a.jpg"}], "MPII's JSON, of 16 joints, which is not read"),
+        ("x.json", [{"id": 1, "data": {}, "annotations": []}], "Label Studio's JSON, which is not read"),
+        ("x.xml", "<?xml version='1.0'?><annotations/>", "XML, perhaps CVAT's or Pascal VOC's, which is not read"),
+        ("x.npz", "PK\x03\x04", r"a zip archive or NumPy's \.npz, which is not read"),
+    ],
+)  # fmt: skip
+def test_what_is_not_read_is_named_with_the_way_out(tmp_path: Path, name: str, content: object, message: str) -> None:
+    with pytest.raises(PoseGANError, match=message):
+        read_annotations(write(tmp_path / name, content))
+
+
+def test_a_folder_of_a_whole_coco_file_and_an_empty_one_say_so(tmp_path: Path) -> None:
+    with pytest.raises(PoseGANError, match=r"holds no file <image>_keypoints\.json \(OpenPose\), no .*ControlNet.*YOLO"):
+        detect_format(tmp_path)
+    write(tmp_path / "x.json", coco())
+    with pytest.raises(PoseGANError, match=r"holds COCO's JSON, such as x\.json; name the file itself"):
+        detect_format(tmp_path)
+
+
+def test_files_without_names_say_how_to_call_them(tmp_path: Path) -> None:
+    for content in ([ultralytics()], [CONTROLNET], [{**person(), "image_id": 12}]):
+        annotations = read_annotations(write(tmp_path / "r.json", content))
+        with pytest.raises(
+            PoseGANError, match=r"Market-1501's kind.*ControlNet.*Results\.to_json.*<image>\.json.*a number.*predictions\.json"
+        ):
+            rows_without_archive(annotations, (WIDTH, HEIGHT), "train")
+
+
+def test_joints_are_scaled_to_the_image_and_refused_on_another_shape(tmp_path: Path) -> None:
+    raw = market(tmp_path / "raw.zip", identities=1, images=2)
+    with zipfile.ZipFile(raw) as archive:
+        rows = {row.member: row for row in annotate_archive(archive, {})}
+        member, (width, height) = next((row.member, row.size) for row in rows.values() if row.size and row.status == "no_person")
+        joints = np.full((18, 3), 0.5, np.float32)
+        wanted = joints * np.array([width, height, 1], np.float32)
+        tenfold = np.concatenate([(wanted[:, :2] + 0.5) * 10 - 0.5, wanted[:, 2:]], axis=1)
+        for size, made in ((FRACTIONS, joints), ((10 * width, 10 * height), tenfold)):
+            [row] = [row for row in annotate_archive(archive, {member: Annotation(member, made, 1.0, size)}) if row.person is not None]
+            assert row.person is not None
+            np.testing.assert_allclose(row.person.keypoints, wanted, rtol=1e-5)
+        with pytest.raises(PoseGANError, match=f"says {height}x{width} pixels .*the image has {width}x{height}"):
+            list(annotate_archive(archive, {member: Annotation(member, joints, 1.0, (height, width))}))
+
+
+def test_a_row_brings_the_size_that_its_file_says(tmp_path: Path) -> None:
+    assert read_row(write(tmp_path / "x.json", coco()), f"bounding_box_test/{NAME}").size == (WIDTH, HEIGHT)
+    assert read_row(write(tmp_path / "l" / f"{NAME}.txt", LABEL), "").size == FRACTIONS
+    assert read_row(write(tmp_path / "y.json", CONTROLNET), "y.jpg").size == (WIDTH, HEIGHT)
+
+
+def test_doubtful_joints_of_annotations_are_missing_as_a_detectors_are() -> None:
+    keypoints = np.full((18, 3), (5, 6, 0.9), np.float32)
+    keypoints[NECK, 2], keypoints[0, 2] = 0.29, 0.3
+    kept = without_doubtful({"a": Annotation("a", keypoints, 0.5)}, 0.3)["a"].keypoints
+    assert not kept[NECK].any()
+    assert np.array_equal(kept[0], keypoints[0]) and keypoints[NECK].any()
+
+
+def test_mirrored_names_are_other_joints(tmp_path: Path) -> None:
+    names = [name.replace("left", "x").replace("right", "left").replace("x", "right") for name in COCO_JOINTS]
+    content = {**coco(), "categories": [{"id": 1, "name": "person", "keypoints": names}]}
+    found = read_annotations(write(tmp_path / "x.json", content))[0].keypoints
+    np.testing.assert_allclose(found, OURS[list(MIRROR)], atol=1e-4)
+    assert len(JOINTS) == len(found)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from pipeline.pose.annotations import Matched, match_annotations, read_annotations, without_doubtful
+from pipeline.pose.annotations import Matched, match_annotations, read_annotations, way_to_names, without_doubtful
 from pipeline.pose.ray import estimate_on_ray
 from pipeline.pose.rows import STATUSES, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
 from pipeline.pose.weights import with_local_weights
@@ -87,14 +87,13 @@ def read_people(paths: Sequence[Path], members: Sequence[str], form: str = "") -
     files = ", ".join(map(str, paths))
     named = f"such as {matched.absent[0]}" if matched.absent else "which name none at all"
     called = f"images are named such as {members[0]}" if members else "there is no image"
-    if matched.absent and matched.absent[0].isdecimal():
-        called += f"; {matched.absent[0]} is a number, as programs write names of digits without their leading zeros"
+    way_out = way_to_names(paths[0], matched.absent[0], form) if matched.absent else "write annotations into them"
     if not matched.people:
-        raise PoseGANError(f"{files}: annotate none of the images, {named}; {called}")
+        raise PoseGANError(f"{files}: annotate none of the images, {named}; {called}; {way_out}")
     if 2 * len(matched.absent) > len(annotations) and 2 * len(matched.people) < len(members):
         lost = f"{len(matched.absent):,} of {len(annotations):,} annotations mean no image, {named}"
         bare = f"{len(members) - len(matched.people):,} of {len(members):,} images have none"
-        raise PoseGANError(f"{files}: {lost}, and {bare}; {called}; give the annotations these names")
+        raise PoseGANError(f"{files}: {lost}, and {bare}; {called}; {way_out}")
     return matched
 
 

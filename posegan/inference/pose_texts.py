@@ -70,8 +70,8 @@ def read_row(table: Path, row: str) -> Row:
     names, known, find = _rows(table)
     chosen = known.find(row) if row else list(range(len(names)))
     if not chosen:
-        known = f"such as {names[0]}" if names else "and this file has none"
-        raise PoseGANError(f"{table}: has no row {row}; a row is named by its image, {known}")
+        example = f"such as {names[0]}" if names else "and this file has none"
+        raise PoseGANError(f"{table}: has no row {row}; a row is named by its image, {example}")
     if len(chosen) > 1 and row:
         raise PoseGANError(f"{table}: {len(chosen)} rows are called {row}; name its folder too, such as {names[chosen[0]]}")
     if len(chosen) > 1:

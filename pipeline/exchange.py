@@ -9,8 +9,12 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+<<<<<<< HEAD
 from pipeline.photo_table import read_photos
 from pipeline.pose.annotations import meant_name, read_annotations, shown, table_annotations
+=======
+from pipeline.pose.annotations import meant_name, read_annotations, shown, table_annotations, way_to_names
+>>>>>>> 7451e00e4f8610ffb2703cea8558c1ab8c63506f
 from pipeline.pose.rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table
 from pipeline.pose.stage import read_people, write_keypoints
 from pipeline.raw_archive import DISTRACTOR, FOLDERS, JUNK, image_members, open_archive, parse_name
@@ -50,8 +54,7 @@ def rows_without_archive(annotations: Sequence[Annotation], size: tuple[int, int
     without suffix, as OpenPose's, gets .jpg.
 
     Raises:
-        PoseGANError: two annotations mean the same image, none of the names says whose it is, or joints were made on an image of
-            another shape.
+        PoseGANError: two annotations mean the same image, or joints were made on an image of another shape.
     """
     rows: dict[str, Row] = {}
     for annotation in annotations:
@@ -65,16 +68,7 @@ def rows_without_archive(annotations: Sequence[Annotation], size: tuple[int, int
         rows[member] = Row(
             member, FOLDERS[member.split("/")[0]], name, size, status, detail, in_pixels(annotation, size) if joints else None
         )
-    if rows and all(row.name is None for row in rows.values()):
-        raise PoseGANError(f"{annotations[0].image}: {_NO_NAME}")
     return list(rows.values())
-
-
-_NO_NAME = (
-    "neither this nor another of the names is one of Market-1501's kind, such as 0002_c1s1_000451_03.jpg; a file that names no image "
-    "(ControlNet's JSON, ultralytics' Results.to_json, mmpose's, MediaPipe's, YOLO's labels) is to be called as its image, <image>.json; "
-    "a number has lost its zeros and is looked up among images (--raw); or let ultralytics write predictions.json (val, save_json), or COCO"
-)
 
 
 def exported_annotations(keypoints: Keypoints, split: str) -> list[Annotation]:
@@ -144,7 +138,12 @@ def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tupl
     chosen = "" if form == "auto" else form
     if size is not None:
         annotations = [annotation for source in sources for annotation in read_annotations(source, chosen)]
-        summary = write_keypoints(out, keypoints_table(rows_without_archive(annotations, size, split)))
+        rows = rows_without_archive(annotations, size, split)
+        if rows and all(row.name is None for row in rows):
+            name = annotations[0].image
+            way_out = way_to_names(sources[0], name, chosen)
+            raise PoseGANError(f"{sources[0]}: no name is one of Market-1501's kind ({name}, not 0002_c1s1_000451_03.jpg); {way_out}")
+        summary = write_keypoints(out, keypoints_table(rows))
     else:
         with open_archive(raw) as archive:
             people, absent = read_people(sources, [member for member, _ in image_members(archive)], chosen, read_photos(archive))

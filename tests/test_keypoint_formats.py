@@ -1,18 +1,20 @@
 """Files of keypoints of every program: the same person comes out of each, and what is not read is named with the way out."""
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from pipeline.exchange import rows_without_archive
+from pipeline.__main__ import cli
 from pipeline.pose.annotations import match_annotations, read_annotations, without_doubtful
 from pipeline.pose.rows import annotate_archive
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import FRACTIONS, Annotation, in_pixels, nobody
+from posegan.formats.annotation import FRACTIONS, Annotation, in_pixels
 from posegan.formats.detect import detect_format
 from posegan.inference.pose_texts import read_row
 from posegan.skeleton import COCO_JOINTS, JOINTS, LEFT_SHOULDER, MIRROR, NECK, from_coco
@@ -242,13 +244,31 @@ def test_a_folder_of_a_whole_coco_file_and_an_empty_one_say_so(tmp_path: Path) -
         detect_format(tmp_path)
 
 
-def test_files_without_names_say_how_to_call_them(tmp_path: Path) -> None:
-    for content in ([ultralytics()], [CONTROLNET], [{**person(), "image_id": 12}]):
-        annotations = read_annotations(write(tmp_path / "r.json", content))
-        with pytest.raises(
-            PoseGANError, match=r"Market-1501's kind.*ControlNet.*Results\.to_json.*<image>\.json.*a number.*predictions\.json"
-        ):
-            rows_without_archive(annotations, (WIDTH, HEIGHT), "train")
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "r.json",
+            [ultralytics()],
+            r"r\.json: no name .*\(r, not 0002.*ultralytics \(Results\.to_json\).*<image>\.json\), or take COCO or predictions",
+        ),
+        ("x.json", [CONTROLNET], "ControlNet's JSON name no image: call each file after its own"),
+        ("l.txt", LABEL, r"YOLO's labels name no image: call each file after its own \(<image>\.txt\)"),
+        ("int.json", [person(image_id=12)], "12 is a number, as programs write names of digits without their leading zeros"),
+    ],
+)
+def test_files_without_names_say_how_to_call_them(tmp_path: Path, name: str, content: object, message: str) -> None:
+    arguments = [
+        "import-keypoints",
+        str(write(tmp_path / name, content)),
+        "--size",
+        f"{WIDTH}x{HEIGHT}",
+        "--out",
+        str(tmp_path / "k.parquet"),
+    ]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 1 and re.search(message, result.output), result.output
+    assert not (tmp_path / "k.parquet").exists()
 
 
 def test_joints_are_scaled_to_the_image_and_refused_on_another_shape(tmp_path: Path) -> None:

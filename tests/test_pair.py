@@ -289,10 +289,9 @@ def test_listed_pairs_that_are_lost_are_counted_by_reason() -> None:
     "spell",
     [
         str,
-        lambda name: name.split("/")[1],
         lambda name: Path(name).stem,
-        lambda name: f"/data/Market/{name}",
-        lambda name: name.replace("/", "\\"),
+        lambda name: f"/data/Market/bounding_box_test/{Path(name).name}",
+        lambda name: f"bounding_box_test\\{Path(name).name}",
         lambda name: f"test/{Path(name).name}",
         lambda name: str(Path(name).with_suffix(".JPG")),
     ],

@@ -12,7 +12,7 @@ from pipeline.raw_archive import FOLDERS
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation, nobody
 from posegan.formats.annotation import Keypoints as Joints
-from posegan.formats.detect import detect_format, read_format
+from posegan.formats.detect import CALLED_AFTER, detect_format, read_format
 from posegan.formats.names import ImageNames
 from posegan.formats.table import Keypoints, read_keypoints
 
@@ -34,6 +34,15 @@ def read_annotations(path: Path, form: str = "") -> list[Annotation]:
     if form == "table":
         return table_annotations(read_keypoints(path))
     return read_format(path, form)
+
+
+def way_to_names(path: Path, name: str, form: str = "") -> str:
+    """What to do about a file of keypoints of which `name` means no image."""
+    if name.isdecimal():
+        return f"{name} is a number, as programs write names of digits without their leading zeros; it is looked up among images (--raw)"
+    if kind := CALLED_AFTER.get(form or detect_format(path)):
+        return f"{kind} name no image: call each file after its own (<image>{path.suffix or '.json'}), or take COCO or predictions.json"
+    return "give the annotations these names"
 
 
 def table_annotations(keypoints: Keypoints) -> list[Annotation]:

@@ -6,7 +6,7 @@ Legend: K = 18 joints. Keypoints are `(K, 3)` float32 `x, y, confidence` as in `
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -155,18 +155,18 @@ def _scored(seen: object, score: object) -> object:
 
 def _point(x: object, y: object, confidence: object) -> tuple[float, float, float] | None:
     """The joint, 0, 0, 0 when it is missing; None when it is damaged."""
-    if confidence is None or confidence != confidence or (is_number(confidence) and not _number(confidence) > 0):
+    if confidence is None or confidence != confidence or (is_number(confidence) and confidence <= 0):
         return 0.0, 0.0, 0.0
-    if is_number(confidence) and (x is None or y is None):
-        return 0.0, 0.0, 0.0
-    if not (is_number(x) and is_number(y) and is_number(confidence)):
+    if not is_number(confidence):
         return None
-    return _number(x), _number(y), min(_number(confidence), 1.0)
+    if x is None or y is None:
+        return 0.0, 0.0, 0.0
+    return (float(x), float(y), min(float(confidence), 1.0)) if is_number(x) and is_number(y) else None
 
 
-def _number(value: object) -> float:
-    assert isinstance(value, int | float)
-    return float(value)
+def size_of(width: object, height: object) -> tuple[int, int] | None:
+    """The size that a file gives, in pixels; None where it gives none."""
+    return (int(width), int(height)) if is_number(width) and is_number(height) and min(width, height) >= 1 else None
 
 
 def flat(keypoints: Keypoints) -> list[float]:
@@ -188,6 +188,6 @@ def _box_area(keypoints: Keypoints) -> float:
     return width * height
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether a value from a file is a number that a joint, a box or a score can have."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST  # not so for nan

@@ -14,7 +14,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import Annotation, Keypoints, Person, annotation_of, damaged, extent, flat, is_number, points_of, read_json
+from posegan.formats.annotation import (
+    Annotation,
+    Keypoints,
+    Person,
+    annotation_of,
+    damaged,
+    extent,
+    flat,
+    is_number,
+    points_of,
+    read_json,
+    size_of,
+)
 from posegan.formats.joint_orders import COCO, COCO_LIKE, by_count, by_names, wanted
 from posegan.skeleton import COCO_JOINTS, JOINTS
 
@@ -90,8 +102,7 @@ def _images_and_people(path: Path, content: Any) -> list[Annotation]:
             raise damaged(path, f"images[{number}]", "expected an id and a file_name")
         if image["id"] in images:
             raise damaged(path, f"images[{number}]", f"id {image['id']} stands twice")
-        size = (image.get("width"), image.get("height"))
-        images[image["id"]] = (image["file_name"], size if all(is_number(side) and side >= 1 for side in size) else None)
+        images[image["id"]] = (image["file_name"], size_of(image.get("width"), image.get("height")))
     categories = _categories(path, content.get("categories"))
     people: dict[Any, list[Person]] = {}
     for number, entry in enumerate(content["annotations"]):

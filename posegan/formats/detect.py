@@ -13,6 +13,12 @@ from posegan.formats.yolo import is_yolo, read_yolo
 
 FORMATS = ("table", "csv", "coco", "openpose")  # that are read and written
 READ_FORMATS = (*FORMATS, "yolo", "results")
+# Of files that are called after their image and name none; what an error calls them.
+CALLED_AFTER = {
+    "openpose": "OpenPose's or ControlNet's JSON",
+    "yolo": "YOLO's labels",
+    "results": "results of mmpose, ultralytics (Results.to_json) or MediaPipe",
+}
 _READERS = {"csv": read_keypoint_csv, "coco": read_coco, "openpose": read_openpose, "yolo": read_yolo, "results": read_results}
 _AS_COCO = "export it as COCO keypoints"
 # Formats that are known and not read: by the first bytes of a file, and by a key of its JSON.

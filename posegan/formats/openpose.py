@@ -23,7 +23,6 @@ from posegan.formats.annotation import (
     annotation_of,
     damaged,
     flat,
-    is_number,
     points_of,
     read_json,
 )
@@ -83,11 +82,10 @@ def _read(path: Path, file: str) -> list[Annotation]:
 def _image(path: Path, name: str, content: dict[str, Any]) -> Annotation:
     people = next(content[key] for key in _PEOPLE if key in content) or []
     read = [person for number, entry in enumerate(people) if (person := _person(path, number, entry)) is not None]
-    size = (content.get("canvas_width"), content.get("canvas_height"))
-    if not all(is_number(side) and side >= 1 for side in size):
-        return annotation_of(name, read)
-    within = all((person.keypoints[:, :2] <= 1).all() for person in read)
-    return annotation_of(name, read, FRACTIONS if within and read else (int(size[0]), int(size[1])))
+    size = size_of(content.get("canvas_width"), content.get("canvas_height"))
+    if size and read and all((person.keypoints[:, :2] <= 1).all() for person in read):
+        size = FRACTIONS  # of the canvas: ControlNet wrote them so at times
+    return annotation_of(name, read, size)
 
 
 def _person(path: Path, number: int, entry: Any) -> Person | None:

@@ -68,8 +68,9 @@ def _person(path: Path, where: str, entry: Any) -> Person:
     joints = by_count(points, COCO_LIKE)
     if joints is None:
         raise PoseGANError(f"{path}, {where}: {wanted(len(points), COCO_LIKE)}; export them as COCO, with their names in its categories")
-    score = entry.get("bbox_score", entry.get("confidence")) if isinstance(entry, dict) else None
-    score = score[0] if isinstance(score, list) and len(score) == 1 else score
+    score: object = entry.get("bbox_score", entry.get("confidence")) if isinstance(entry, dict) else None
+    if isinstance(score, list) and len(score) == 1:
+        score = score[0]
     return Person(joints, float(score) if is_number(score) else None)
 
 
@@ -78,10 +79,10 @@ def _points(entry: Any) -> Keypoints | None:
         return points_of(entry)
     values, scores = entry.get("keypoints"), entry.get("keypoint_scores")
     if isinstance(values, dict):  # ultralytics: a list an axis
-        x, y = values.get("x"), values.get("y")
+        x, y, scores = (values.get(axis) for axis in ("x", "y", "visible"))
         if not isinstance(x, list) or not isinstance(y, list) or len(x) != len(y):
             return None
-        values, scores = [[*place] for place in zip(x, y, strict=True)], values.get("visible")
+        values = [[*place] for place in zip(x, y, strict=True)]
         # Without visibilities, ultralytics writes 0, 0 for a joint that it did not find.
         scores = [float(place != [0, 0]) for place in values] if scores is None else scores
     return points_of(values, scores)

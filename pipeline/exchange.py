@@ -9,12 +9,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-<<<<<<< HEAD
 from pipeline.photo_table import read_photos
-from pipeline.pose.annotations import meant_name, read_annotations, shown, table_annotations
-=======
 from pipeline.pose.annotations import meant_name, read_annotations, shown, table_annotations, way_to_names
->>>>>>> 7451e00e4f8610ffb2703cea8558c1ab8c63506f
 from pipeline.pose.rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table
 from pipeline.pose.stage import read_people, write_keypoints
 from pipeline.raw_archive import DISTRACTOR, FOLDERS, JUNK, image_members, open_archive, parse_name

@@ -23,12 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-<<<<<<< HEAD
 from pipeline.photo_table import Photo, read_photos
-from pipeline.pose.annotations import Matched, match_annotations, read_annotations, without_doubtful
-=======
 from pipeline.pose.annotations import Matched, match_annotations, read_annotations, way_to_names, without_doubtful
->>>>>>> 7451e00e4f8610ffb2703cea8558c1ab8c63506f
 from pipeline.pose.ray import estimate_on_ray
 from pipeline.pose.rows import STATUSES, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
 from pipeline.pose.weights import with_local_weights
@@ -101,15 +97,9 @@ def read_people(paths: Sequence[Path], members: Sequence[str], form: str = "", p
     matched = match_annotations(annotations, members, photos)
     files = ", ".join(map(str, paths))
     named = f"such as {matched.absent[0]}" if matched.absent else "which name none at all"
-<<<<<<< HEAD
     example = photos[0].file if photos else next(iter(members), "")
     called = f"images are named such as {example}" if example else "there is no image"
-    if matched.absent and matched.absent[0].isdecimal():
-        called += f"; {matched.absent[0]} is a number, as programs write names of digits without their leading zeros"
-=======
-    called = f"images are named such as {members[0]}" if members else "there is no image"
     way_out = way_to_names(paths[0], matched.absent[0], form) if matched.absent else "write annotations into them"
->>>>>>> 7451e00e4f8610ffb2703cea8558c1ab8c63506f
     if not matched.people:
         raise PoseGANError(f"{files}: annotate none of the images, {named}; {called}; {way_out}")
     if 2 * len(matched.absent) > len(annotations) and 2 * len(matched.people) < len(members):

@@ -25,6 +25,7 @@ from posegan.formats.annotation import (
     flat,
     points_of,
     read_json,
+    size_of,
 )
 from posegan.formats.joint_orders import BODY_25, BODY_25_PLACES, OPENPOSE_LIKE, by_count, wanted
 from posegan.skeleton import LEFT_HIP, RIGHT_HIP

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from pipeline.pose.annotations import Matched, match_annotations, read_annotations
 from pipeline.pose.ray import estimate_on_ray
-from pipeline.pose.rows import STATUSES, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
+from pipeline.pose.rows import UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
 from pipeline.pose.weights import with_local_weights
 from pipeline.raw_archive import image_members, open_archive, read_member
 from pipeline.stage_code import stage_code
@@ -31,7 +31,7 @@ from pipeline.tables import write_table
 from posegan.cli import FILE, params_option
 from posegan.config import AUTO, PoseConfig, load_params
 from posegan.errors import PoseGANError
-from posegan.formats.table import KEYPOINTS_SCHEMA
+from posegan.formats.table import KEYPOINTS_SCHEMA, STATUSES
 from posegan.images import decode_image
 from posegan.people.detectors import settled, verified_weights
 from posegan.people.estimator import PoseEstimator

@@ -13,7 +13,6 @@ import pyarrow as pa
 from pyarrow import compute
 
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import LARGEST
 from posegan.formats.parquet import conformed, open_parquet, row_label
 from posegan.skeleton import JOINT_COUNT, JOINTS
 
@@ -41,6 +40,7 @@ KEYPOINTS_SCHEMA = pa.schema(
 )
 
 
+_LARGEST = 1e6  # pixels; beyond it is damage
 _NEEDED = ("identity", "camera", "width", "height", "person_confidence")  # where a row is ok
 MENDED = b"mended"  # key in the metadata of a table as read: what counted as missing, in words
 
@@ -108,7 +108,7 @@ def refuse_values(path: Path, batch: pa.RecordBatch, joints: npt.NDArray[np.floa
         if number % 3 == 2:
             refuse((values < 0) | (values > 1), column, "0 .. 1")
         else:
-            refuse(np.abs(values) > LARGEST, column, f"pixels, at most {LARGEST:,.0f}")
+            refuse(np.abs(values) > _LARGEST, column, f"pixels, at most {_LARGEST:,.0f}")
     there = ~np.isnan(joints).any(axis=2) & (joints[..., 2] > 0)
     refuse(~ok & there.any(axis=1), "status", "ok, since joints are there")
 
@@ -130,6 +130,13 @@ def _refuse_twice(path: Path, images: pa.ChunkedArray) -> None:
     for row, image in enumerate(images.to_pylist()):
         if (other := first.setdefault(image, row)) != row:
             raise PoseGANError(f"{path}, row {row}, image: {image} stands in row {other} already; remove one of them")
+
+
+def keypoints_of(table: pa.Table) -> Keypoints:
+    """A table of `KEYPOINTS_SCHEMA` that this program made, as `read_keypoints` gives it."""
+    columns = [table[name].to_numpy() for name in KEYPOINT_COLUMNS]
+    joints = np.nan_to_num(np.stack(columns, axis=1).astype(np.float32)).reshape(-1, JOINT_COUNT, 3)
+    return Keypoints(table.drop_columns(list(KEYPOINT_COLUMNS)), joints)
 
 
 def joint_columns(joints: npt.NDArray[np.float32], known: npt.NDArray[np.bool_]) -> dict[str, pa.Array]:

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import click
 import numpy as np
 
 from pipeline.raw_archive import FOLDERS
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation, nobody
 from posegan.formats.detect import detect_format, read_format
-from posegan.formats.table import Keypoints, read_keypoints
+from posegan.formats.plausible import refuse_shares
+from posegan.formats.table import MENDED, Keypoints, read_keypoints
 
 
 class Matched(NamedTuple):
@@ -24,12 +26,21 @@ def read_annotations(path: Path, form: str = "") -> list[Annotation]:
     """Read keypoints in any of FORMATS; without `form`, the one that the content shows.
 
     Raises:
-        PoseGANError: no such file, or its content is not as the format asks.
+        PoseGANError: no such file, its content is not as the format asks, or its coordinates are no pixels.
     """
     form = form or detect_format(path)
     if form == "table":
-        return table_annotations(read_keypoints(path))
-    return read_format(path, form)
+        table = read_keypoints(path)
+        if mended := (table.table.schema.metadata or {}).get(MENDED):
+            click.echo(f"{path}: {mended.decode()}")
+        annotations = table_annotations(table)
+    else:
+        annotations = read_format(path, form)
+    if annotations:
+        refuse_shares(str(path), np.stack([annotation.keypoints for annotation in annotations]))
+    if form == "coco" and annotations and not any(map(shown, annotations)):
+        raise PoseGANError(f"{path}: no annotation has keypoints; is it instances_*.json instead of person_keypoints_*.json?")
+    return annotations
 
 
 def table_annotations(keypoints: Keypoints) -> list[Annotation]:

@@ -13,10 +13,13 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import numpy as np
+
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import read_json
 from posegan.formats.detect import detect_format, read_format
 from posegan.formats.openpose import read_openpose_file
+from posegan.formats.plausible import refuse_shares
 from posegan.people.detection import Keypoints
 from posegan.people.pose_library import POSES
 from posegan.skeleton import TORSO
@@ -96,6 +99,8 @@ def _annotations(path: Path) -> tuple[list[str], Callable[[int], Row]]:
         annotations = [read_openpose_file(path, path.stem)]
     else:
         annotations = read_format(path, form)
+    if annotations:
+        refuse_shares(str(path), np.stack([annotation.keypoints for annotation in annotations]))
     return [annotation.image for annotation in annotations], lambda number: Row(annotations[number].keypoints, None)
 
 
@@ -106,5 +111,6 @@ def _table(path: Path) -> tuple[list[str], Callable[[int], Row]]:
     except ImportError:
         raise PoseGANError(f"{path}: tables are read by pyarrow: pip install 'posegan[detect]', or name a CSV or JSON file") from None
     table, joints = read_keypoints(path)
+    refuse_shares(str(path), joints)
     sizes = list(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True))
     return table["image"].to_pylist(), lambda number: Row(joints[number], sizes[number] if all(sizes[number]) else None)

@@ -88,9 +88,8 @@ def refuse_unbelievable(what: str, keypoints: Keypoints) -> None:
     out = joints_outside(keypoints.joints, sizes)
     if known.any() and out[known].sum() == visible[known].sum():
         row = int(np.flatnonzero(known)[0])
-        raise PoseGANError(
-            f"{what}: every joint lies outside of its image, such as {_place(keypoints, out, sizes, row)}; name their images"
-        )
+        example = f"{keypoints.table['image'][row].as_py()}: {_place(keypoints, out, sizes, row)}"
+        raise PoseGANError(f"{what}: every joint lies outside of its image, such as {example}; name the images that it was made of")
 
 
 def image_sizes(keypoints: Keypoints) -> Floats:
@@ -167,8 +166,7 @@ def _place(keypoints: Keypoints, out: Bools, sizes: Floats, row: int) -> str:
     joint = int(np.flatnonzero(out[row])[0])
     x, y = keypoints.joints[row, joint, :2].tolist()
     width, height = sizes[row].astype(int).tolist()
-    name = keypoints.table["image"][row].as_py()
-    return f"{JOINTS[joint]} at {x:g}, {y:g} of {width}x{height} in {name}"
+    return f"{JOINTS[joint]} at {x:g}, {y:g} of {width}x{height}"
 
 
 def by_camera(doubt: Doubt, keypoints: Keypoints) -> list[Sequence[str]]:

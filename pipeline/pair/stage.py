@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from pipeline.doubts import refuse_unbelievable
+from pipeline.doubts import refuse_unbelievable, told
 from pipeline.pair.rules import (
     ABSENT,
     KEPT,
@@ -222,6 +222,8 @@ def write_pairs(out: Path, keypoints: Path, config: PairConfig, params_path: Pat
     counts: dict[str, int] = {}
     table = read_keypoints(keypoints)
     refuse_unbelievable(str(keypoints), table)
+    if hard_to_believe := told(table):
+        click.echo(f"pair: {keypoints}: {hard_to_believe.removeprefix('; ')}")
 
     def blocks() -> Iterator[pa.Table]:
         yield from pair_blocks(table, config, counts, listed)

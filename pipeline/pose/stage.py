@@ -135,6 +135,8 @@ def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = ()) -> s
     refuse_unbelievable(str(out), keypoints)
     write_table(out, table, counts)
     summary = f"{len(table):,} images in: " + ", ".join(f"{counts[status]:,} {status}" for status in STATUSES)
+    if len(table) and not counts["ok"]:
+        summary += f"; nobody is left, mostly because {details.most_common(1)[0][0]}"
     if counts["unannotated"]:
         summary += f"; {counts['unannotated']:,} of no_person without an annotation"
     if absent:

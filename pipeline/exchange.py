@@ -134,6 +134,8 @@ def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tupl
     chosen = "" if form == "auto" else form
     if size is not None:
         annotations = [annotation for source in sources for annotation in read_annotations(source, chosen)]
+        if not annotations:
+            raise PoseGANError(f"{', '.join(map(str, sources))}: annotate no image; check what was written there")
         rows = rows_without_archive(annotations, size, split)
         if rows and all(row.name is None for row in rows):
             name = annotations[0].image
@@ -185,6 +187,8 @@ def export_pairs(out: Path, pairs_path: Path, split: str) -> None:
     """Write the pairs of a split, in the table's order, as the field's CSV of file names (from,to)."""
     table = read_pairs(pairs_path)
     table = table.filter(compute.equal(table["split"], split))
+    if not table.num_rows:
+        raise PoseGANError(f"{out}: not written, because {pairs_path} holds no pair of split {split}; choose another --split")
     with atomic_path(out) as temporary:
         write_pair_csv(temporary, zip(_bare(table["source"]), _bare(table["target"]), strict=True))
     click.echo(f"export-pairs: {table.num_rows:,} {split} pairs written to {out}")

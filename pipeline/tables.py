@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from posegan.files import atomic_path
-from posegan.formats.table import open_table
+from posegan.formats.parquet import conformed, open_parquet
 
 PAIRS_SCHEMA = pa.schema(
     [
@@ -66,21 +66,28 @@ def write_table(path: Path, table: pa.Table, counts: Mapping[str, int] | None = 
 
 
 def read_pairs(path: Path, row_groups: int = 0) -> pa.Table:
-    """Read pairs.parquet, or only so many of its row groups, evenly spaced (0: all); errors as `read_keypoints`."""
-    with open_table(path, PAIRS_SCHEMA, "pair") as file:
-        if row_groups == 0:
-            return file.read()
-        spaced = np.linspace(0, file.num_row_groups - 1, min(row_groups, file.num_row_groups))
-        return file.read_row_groups(spaced.round().astype(int).tolist())
+    """Read pairs.parquet, or only so many of its row groups, evenly spaced (0: all); errors as `pair_batches`."""
+    with open_parquet(path, "pair", PAIRS_SCHEMA) as file:
+        metadata = file.schema_arrow.metadata
+        groups = np.arange(file.num_row_groups)
+        if row_groups:
+            groups = np.linspace(0, file.num_row_groups - 1, min(row_groups, file.num_row_groups)).round().astype(int)
+        batches = [batch for _, batch in conformed(file, path, PAIRS_SCHEMA, groups.tolist())]
+    return pa.Table.from_batches(batches, PAIRS_SCHEMA).replace_schema_metadata(metadata)
 
 
 def pair_batches(path: Path) -> tuple[int, Iterator[pa.RecordBatch]]:
-    """How many pairs pairs.parquet has, and the pairs, some hundred thousand at a time; errors as `read_keypoints`."""
-    file = open_table(path, PAIRS_SCHEMA, "pair")
+    """How many pairs pairs.parquet has, and the pairs, some ten thousand at a time.
+
+    Raises:
+        PoseGANError: no such file, not a table of these columns, or a value that cannot be, named by row and column.
+    """
+    file = open_parquet(path, "pair", PAIRS_SCHEMA)
 
     def batches() -> Iterator[pa.RecordBatch]:
         with file:
-            yield from file.iter_batches(131_072)
+            for _, batch in conformed(file, path, PAIRS_SCHEMA):
+                yield batch
 
     return file.metadata.num_rows, batches()
 

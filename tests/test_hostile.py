@@ -11,12 +11,12 @@ import pytest
 
 from pipeline.download.archives import Limits
 from pipeline.download.stage import from_archive
-from pipeline.pose.rows import STATUSES, annotate_archive, keypoints_table
+from pipeline.pose.rows import annotate_archive, keypoints_table
 from pipeline.pose.stage import write_keypoints
 from pipeline.raw_archive import image_members, open_archive
 from pipeline.tables import read_counts
 from posegan.errors import PoseGANError
-from posegan.formats.table import read_keypoints
+from posegan.formats.table import STATUSES, read_keypoints
 from posegan.images import ImageError, decode_image
 from tests.support import hostile
 

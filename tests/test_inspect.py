@@ -83,7 +83,7 @@ def test_what_is_no_table_of_keypoints_is_one_line(prepared: Prepared, tmp_path:
     assert (absent.exit_code, absent.output) == (1, f"error: {tmp_path}/k.parquet: no such file; run the pose stage first\n")
     other = run("--keypoints", prepared.pairs, "--out", tmp_path / "page.html")
     assert other.exit_code == 1
-    assert "columns missing or of another type: image" in other.output
+    assert "columns missing: image" in other.output
     against = run("--keypoints", prepared.keypoints, "--against", tmp_path / "a.parquet", "--out", tmp_path / "page.html")
     assert against.exit_code == 1
     assert "a.parquet: no such file" in against.output

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.pose.rows import STATUSES, Row, estimate_archive, keypoints_table
-from posegan.formats.table import read_keypoints
+from pipeline.pose.rows import Row, estimate_archive, keypoints_table
+from posegan.formats.table import STATUSES, read_keypoints
 from posegan.images import decode_image
 from tests.support.small_market import FakeEstimator, Prepared, fake_person, market
 

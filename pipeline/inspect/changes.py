@@ -15,9 +15,12 @@ from pipeline.inspect.sections import Tables, spread, tile
 from pipeline.pages.charts import histogram
 from pipeline.pages.page import Chart, Gallery, Section, Table, shown
 from pipeline.pair.rules import Bools, Ints
-from posegan.skeleton import JOINTS
+from posegan.skeleton import JOINTS, MIRROR
 
 Floats = npt.NDArray[np.floating]
+_HEAD_PAIRS = [[14, 15], [16, 17]]
+_BODY_PAIRS = [[joint, MIRROR[joint]] for joint in (2, 3, 4, 8, 9, 10)]
+_SEEN_APART = 2.0  # pixels: both sides of a pair together
 _NAMED = 10  # images that are named where one table lacks them
 
 
@@ -59,6 +62,10 @@ def changes_section(this: Tables, other: Tables, changes: Changes, photographer:
     ]
     if resized := int((sizes[0] != sizes[1]).any(axis=1).sum()):
         text.append(f"{resized:,} images have another size there: distances between their joints mean little.")
+    exchanged = exchanged_between(this, other, changes)
+    if exchanged.any():
+        first = this.rows["image"].iloc[int(changes.rows[0][np.flatnonzero(exchanged)[0]])]
+        text.append(f"Left and right are exchanged between the tables in {exchanged.sum():,} of {common:,} images, such as {first}.")
     mean = image_distances(changes)
     charts = [Chart("Images by the mean distance of their joints, pixels", spread(mean[~np.isnan(mean)]))]
     confidence = [tables.rows["person_confidence"].to_numpy(dtype=float, na_value=np.nan) for tables in (this, other)]
@@ -70,6 +77,24 @@ def changes_section(this: Tables, other: Tables, changes: Changes, photographer:
     )
     tables_ = [status_table(this, other, changes), joint_table(changes)]
     return Section("Against the other table", text, tables_, charts, [_most_different(this, other, changes, mean, photographer, most)])
+
+
+def exchanged_between(this: Tables, other: Tables, changes: Changes) -> Bools:
+    """In which common images (N,) half of the pairs of joints or more stand where the other table has their mirror joints.
+
+    A pair counts where both tables have both sides, and these are further apart than the tables are from each other. The head
+    and the body count apart, so that either alone may be exchanged.
+    """
+    ours, theirs = this.keypoints.joints[changes.rows[0]][..., :2], other.keypoints.joints[changes.rows[1]][..., :2]
+    there = changes.found[0] & changes.found[1]
+    straight, crossed = (np.hypot(*np.moveaxis(ours - places, -1, 0)) for places in (theirs, theirs[:, MIRROR]))
+    result = np.zeros(len(ours), dtype=bool)
+    for pairs in (_HEAD_PAIRS, _BODY_PAIRS):
+        both = there[:, pairs].all(axis=2)
+        apart, other_way = straight[:, pairs].sum(axis=2), crossed[:, pairs].sum(axis=2)
+        swapped = both & (other_way < apart / 2) & (apart > _SEEN_APART)
+        result |= swapped.any(axis=1) & (2 * swapped.sum(axis=1) >= both.sum(axis=1))
+    return result
 
 
 def status_table(this: Tables, other: Tables, changes: Changes) -> Table:

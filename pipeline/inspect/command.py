@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 import numpy as np
 
+from pipeline.doubts import told
 from pipeline.inspect.changes import changes_section, compare_tables
+from pipeline.inspect.doubts import doubts_section
 from pipeline.inspect.gallery import Photographer
 from pipeline.inspect.sections import (
     Tables,
@@ -51,7 +53,7 @@ def page_of(tables: Tables, archive: zipfile.ZipFile | None, name: str, pictures
     note = (
         [] if archive is not None else ["The archive of images is not at hand, so the skeletons stand alone: the download stage makes it."]
     )
-    sections = [images_section(tables), pairing_section(tables), joints_section(tables), poses_section(tables)]
+    sections = [images_section(tables), doubts_section(tables), pairing_section(tables), joints_section(tables), poses_section(tables)]
     sections += [identities_section(tables), cameras_section(tables), pictures_section(tables, photographer, pictures, note)]
     lead = f"{name}: {len(tables.rows):,} images, {int((tables.rows['status'] == 'ok').sum()):,} with a person."
     if against is not None:
@@ -100,6 +102,5 @@ def inspect(params_path: Path, keypoints: Path, pairs: Path, raw: Path, against:
     with _archive_if_there(raw) as archive:
         page = page_of(tables, archive, f"{keypoints} ({padding})", pictures, other)
     write_atomically(out, page)
-    click.echo(
-        f"inspect: {len(tables.rows):,} images; {padding}; {len(page) / 1e6:.1f} MB; {time.monotonic() - started:.1f} s; page in {out}"
-    )
+    size = f"{padding}; {len(page) / 1e6:.1f} MB; {time.monotonic() - started:.1f} s"
+    click.echo(f"inspect: {len(tables.rows):,} images; {size}; page in {out}{told(tables.keypoints)}")

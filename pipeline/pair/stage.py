@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+from pipeline.doubts import refuse_unbelievable, told
 from pipeline.pair.rules import (
     ABSENT,
     KEPT,
@@ -48,6 +49,7 @@ from posegan.places import FILE, OUTPUT
 
 BLOCK_PAIRS = 131_072
 SPLITS = ("train", "val", "test")
+TRAIN_FOLDER = "bounding_box_train"
 REJECTIONS = ("camera_rule", "similar_pose", "over_cap")
 
 
@@ -222,15 +224,16 @@ def write_pairs(out: Path, keypoints: Path, config: PairConfig, params_path: Pat
     """
     listed = read_pair_csv(Path(config.test_pairs)) if config.test_pairs else None
     counts: dict[str, int] = {}
+    table = read_keypoints(keypoints)
+    refuse_unbelievable(str(keypoints), table)
+    if hard_to_believe := told(table):
+        click.echo(f"pair: {keypoints}: {hard_to_believe.removeprefix('; ')}")
 
     def blocks() -> Iterator[pa.Table]:
-        read = read_keypoints(keypoints)
-        yield from pair_blocks(read, config, counts, listed)
-        trains = compute.any(compute.equal(read.table["split"], "train")).as_py()  # test images alone are enough to evaluate
-        if not counts["train_pairs"] and (trains or not counts["test_pairs"]):
-            raise PoseGANError(f"{keypoints}: no training pair is left ({_summary(counts)}); loosen pair.* in {params_path}")
+        yield from pair_blocks(table, config, counts, listed)
+        refuse_nothing(table, counts, keypoints, params_path)
         if listed is not None:
-            _check_listed(config.test_pairs, read.table, listed, counts)
+            _check_listed(config.test_pairs, table.table, listed, counts)
 
     write_blocks(out, PAIRS_SCHEMA, blocks(), counts)
     return counts
@@ -250,6 +253,29 @@ def _check_listed(path: str, table: pa.Table, listed: Sequence[ListedPair], coun
         raise PoseGANError(f"{path}: {which} ({_summary(counts)}); {unknown or 'loosen pair.*'}; list pairs of images that are there")
     if unknown:
         click.echo(f"pair: {counts[f'listed_{ABSENT}']:,} pairs of {path} are lost: {unknown}", err=True)
+
+
+_BY_PARAMETERS = (*REASONS[REASONS.index("low_person_confidence") :], *REJECTIONS)  # what pair.* can let pass
+_NOT_OK = ("bad_name", "unreadable", "no_person")
+
+
+def refuse_nothing(keypoints: Keypoints, counts: dict[str, int], path: Path, params_path: Path) -> None:
+    """Raise `PoseGANError` where no pair is left to train on, with the reason and what helps; test images alone are enough to evaluate."""
+    table = keypoints.table
+    has_train = bool(compute.any(compute.equal(table["split"], "train")).as_py())
+    if counts["train_pairs"] or (counts["test_pairs"] and not has_train):
+        return
+    if not compute.any(compute.equal(table["status"], "ok")).as_py():
+        first = "" if not len(table) else f", such as {table['image'][0].as_py()}: {table['detail'][0].as_py()}"
+        reasons = ", ".join(f"{counts[name]:,} {name}" for name in _NOT_OK if counts[name]) or "it is empty"
+        raise PoseGANError(
+            f"{path}: no image has a person ({reasons}){first}; the filters of pair are not why, look at what pose was given"
+        )
+    if any(counts[name] for name in _BY_PARAMETERS):
+        raise PoseGANError(f"{path}: no training pair is left ({_summary(counts)}); loosen pair.* in {params_path}")
+    raise PoseGANError(
+        f"{path}: no training pair is left ({_summary(counts)}); a pair needs two images of one person in {TRAIN_FOLDER}, add images"
+    )
 
 
 def _summary(counts: dict[str, int]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import click
 import numpy as np
 
 from pipeline.photo_table import Photo
@@ -14,7 +15,8 @@ from posegan.formats.annotation import Annotation, nobody
 from posegan.formats.annotation import Keypoints as Joints
 from posegan.formats.detect import CALLED_AFTER, detect_format, read_format
 from posegan.formats.names import ImageNames
-from posegan.formats.table import Keypoints, read_keypoints
+from posegan.formats.plausible import refuse_unsaid_shares
+from posegan.formats.table import MENDED, Keypoints, read_keypoints
 
 
 class Matched(NamedTuple):
@@ -28,12 +30,20 @@ def read_annotations(path: Path, form: str = "") -> list[Annotation]:
     """Read keypoints in any of READ_FORMATS; without `form`, the one that the content shows.
 
     Raises:
-        PoseGANError: no such file, or its content is not as the format asks.
+        PoseGANError: no such file, its content is not as the format asks, or its coordinates are no pixels.
     """
     form = form or detect_format(path)
     if form == "table":
-        return table_annotations(read_keypoints(path))
-    return read_format(path, form)
+        table = read_keypoints(path)
+        if mended := (table.table.schema.metadata or {}).get(MENDED):
+            click.echo(f"{path}: {mended.decode()}")
+        annotations = table_annotations(table)
+    else:
+        annotations = read_format(path, form)
+    refuse_unsaid_shares(path, annotations)
+    if form == "coco" and annotations and not any(map(shown, annotations)):
+        raise PoseGANError(f"{path}: no annotation has keypoints; is it instances_*.json instead of person_keypoints_*.json?")
+    return annotations
 
 
 def way_to_names(path: Path, name: str, form: str = "") -> str:

@@ -24,7 +24,6 @@ Members = Sequence[tuple[str, str]]  # name and split of images
 Reader = Callable[[str], bytes]  # the bytes of the member of a name; a PoseGANError says why there are none
 _CHUNKS_AHEAD = 2
 
-STATUSES = ("ok", "no_person", "unreadable", "bad_name")
 # Details of a row that is not ok.
 BAD_NAME = "expected a name such as 0002_c1s1_000451_03.jpg"
 UNANNOTATED = "no annotation names this image"

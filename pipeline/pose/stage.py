@@ -23,10 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from pipeline.doubts import refuse_unbelievable, told
 from pipeline.photo_table import Photo, read_photos
 from pipeline.pose.annotations import Matched, match_annotations, read_annotations, way_to_names, without_doubtful
 from pipeline.pose.ray import estimate_on_ray
-from pipeline.pose.rows import STATUSES, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
+from pipeline.pose.rows import NO_JOINT, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
 from pipeline.pose.weights import with_local_weights
 from pipeline.raw_archive import image_members, open_archive, read_member
 from pipeline.stage_code import stage_code
@@ -35,7 +36,7 @@ from pipeline.unchanged import StageCommand
 from posegan.cli import params_option
 from posegan.config import AUTO, PoseConfig, load_params
 from posegan.errors import PoseGANError
-from posegan.formats.table import KEYPOINTS_SCHEMA
+from posegan.formats.table import KEYPOINTS_SCHEMA, STATUSES, keypoints_of
 from posegan.images import decode_image
 from posegan.people.detectors import settled, verified_weights
 from posegan.people.estimator import PoseEstimator
@@ -151,14 +152,44 @@ def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = ()) -> s
     counts = {status: statuses[status] for status in STATUSES}
     counts["unannotated"] = details[UNANNOTATED]
     counts["annotations_without_image"] = len(absent)
+    keypoints = keypoints_of(table)
+    refuse_unbelievable(str(out), keypoints)
     write_table(out, table, counts)
     summary = f"{len(table):,} images in: " + ", ".join(f"{counts[status]:,} {status}" for status in STATUSES)
+    if len(table) and not counts["ok"]:
+        summary += f"; nobody is left, mostly because {details.most_common(1)[0][0]}"
     if counts["unannotated"]:
         summary += f"; {counts['unannotated']:,} of no_person without an annotation"
     if absent:
         called = f" (images are named such as {table['image'][0]})" if len(table) else ""
         summary += f"; {len(absent):,} annotations without an image, such as {absent[0]}{called}"
-    return summary
+    return summary + told(keypoints)
+
+
+_REMEDIES = {
+    "bad_name": "docs/own-photos.md says how photos are named, or put into folders",
+    "unreadable": "get whole copies of them",
+    "no_person": "look at the pictures, or name another detector in pose.weights",
+    NO_JOINT: "every joint is missing, -1 or of confidence 0: look at how the annotations were written",
+    UNANNOTATED: "name the annotations of these images in pose.annotations",
+}
+
+
+def refuse_nobody(raw: Path, table: pa.Table) -> None:
+    """Raise `PoseGANError` where no row of the table is ok: with the counts, the first image's reason, and what helps."""
+    statuses = Counter(table["status"].to_pylist())
+    if not len(table) or statuses["ok"]:
+        return
+    status, _ = statuses.most_common(1)[0]
+    image, detail = next(
+        (image, detail)
+        for image, kind, detail in zip(*(table[name].to_pylist() for name in ("image", "status", "detail")), strict=True)
+        if kind == status
+    )
+    counts = ", ".join(f"{count:,} {name}" for name, count in statuses.most_common())
+    raise PoseGANError(
+        f"{raw}: no image has a person with joints ({counts}), such as {image}: {detail}; {_REMEDIES.get(detail, _REMEDIES[status])}"
+    )
 
 
 def _settled(config: PoseConfig, archive: zipfile.ZipFile, members: Members) -> PoseConfig:
@@ -229,6 +260,7 @@ def pose(params_path: Path, raw: Path, out: Path, downloads: Path, state: Path) 
             table = estimate_in_parts(archive, members, config, parts)
     if len(table) != len(members):
         raise RuntimeError(f"{len(members)} images went in and {len(table)} came out")
+    refuse_nobody(raw, table)
     summary = write_keypoints(out, table, absent)
     if parts is not None:
         parts.clear()

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from posegan.errors import PoseGANError
 from posegan.formats.detect import detect_format, read_format
 from posegan.formats.names import ImageNames
+from posegan.formats.plausible import refuse_shares, refuse_unsaid_shares
 from posegan.people.detection import Keypoints
 from posegan.people.pose_library import POSES
 from posegan.skeleton import TORSO
@@ -92,6 +93,7 @@ def _rows(path: Path) -> tuple[list[str], ImageNames, Callable[[int], Row]]:
 
 def _annotations(path: Path, form: str) -> tuple[list[str], Callable[[int], Row]]:
     annotations = read_format(path, form)
+    refuse_unsaid_shares(path, annotations)
     return [annotation.image for annotation in annotations], lambda number: Row(annotations[number].keypoints, annotations[number].size)
 
 
@@ -101,5 +103,6 @@ def _table(path: Path) -> tuple[list[str], Callable[[int], Row]]:
     except ImportError:
         raise PoseGANError(f"{path}: tables are read by pyarrow: pip install 'posegan[detect]', or name a CSV or JSON file") from None
     table, joints = read_keypoints(path)
+    refuse_shares(str(path), joints)
     sizes = list(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True))
     return table["image"].to_pylist(), lambda number: Row(joints[number], sizes[number] if all(sizes[number]) else None)

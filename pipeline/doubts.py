@@ -1,0 +1,180 @@
+"""What in a table of keypoints is hard to believe: counted, with the first example by name, and told where tables come in.
+
+Nothing here changes a joint. Legend: N images, K = 18 joints.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from posegan.errors import PoseGANError
+from posegan.formats.plausible import are_shares, refuse_shares
+from posegan.formats.table import MENDED, Keypoints
+from posegan.skeleton import JOINTS, LEFT_EYE, LEFT_HIP, LEFT_SHOULDER, NOSE, RIGHT_EYE, RIGHT_HIP, RIGHT_SHOULDER, TORSO
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+_MARGIN = 0.1  # of the image's side: so far outside of it detectors put joints that it cuts off
+_ENOUGH = 8  # people, before how most of them stand says something
+_CORNER, _ENOUGH_FOR_CORNER = 0.6, 20
+# In lengths of the torso: narrower shoulders, hips and eyes have no clear order.
+_SHOULDERS, _HIPS, _EYES = 0.2, 0.1, 0.02
+
+
+class Doubt(NamedTuple):
+    """One thing that was looked at."""
+
+    name: str
+    images: Bools  # (N,) those that it was found in
+    looked_at: Bools  # (N,) those that could show it
+    told: bool  # in a summary; a page shows all
+    hint: str = ""
+
+    def example(self, keypoints: Keypoints) -> str:
+        """The first image of it."""
+        return str(keypoints.table["image"][int(np.flatnonzero(self.images)[0])].as_py())
+
+
+def doubts(keypoints: Keypoints) -> list[Doubt]:
+    """Everything that is looked at, found or not."""
+    joints = keypoints.joints
+    sizes = image_sizes(keypoints)
+    visible = joints[..., 2] > 0
+    people = visible.any(axis=1)
+    shares = are_shares(joints)
+    beyond = joints_outside(joints, sizes)
+    outside = beyond.any(axis=1)
+    lying, upside_down, whole = _attitudes(joints)
+    exchanged, frontal = exchanged_sides(joints)
+    many = whole.sum() >= _ENOUGH
+    corner = _only_corner(joints, sizes)
+    return [
+        Doubt("coordinates within 0..1, as shares of the image", shares, people, bool(shares.any()), "multiply them by width and height"),
+        Doubt("joints outside of the image", outside, people, bool(outside.any()), _outside_hint(keypoints, beyond, sizes, lying)),
+        Doubt("bodies that lie", lying, whole, many and lying.sum() > whole.sum() / 2, "are x and y exchanged?"),
+        Doubt(
+            "shoulders below the hips",
+            upside_down,
+            whole,
+            many and upside_down.sum() > whole.sum() / 2,
+            "is y counted from the image's lower edge?",
+        ),
+        Doubt("joints in the image's upper left corner only", corner, people, bool(corner.any()), "are they those of smaller images?"),
+        Doubt(
+            "left and right exchanged", exchanged, frontal, bool(exchanged.any()), "the face looks ahead, and right joints are on the right"
+        ),
+    ]
+
+
+def told(keypoints: Keypoints) -> str:
+    """What a summary says of the doubts: each that was found, as `; ...` to append; empty where there is none."""
+    lines = []
+    for doubt in doubts(keypoints):
+        if doubt.told:
+            count, of = int(doubt.images.sum()), int(doubt.looked_at.sum())
+            lines.append(f"{doubt.name}: {count:,} of {of:,} images ({count / of:.1%}), such as {doubt.example(keypoints)} ({doubt.hint})")
+    if mended := (keypoints.table.schema.metadata or {}).get(MENDED):
+        lines.append(mended.decode())
+    return "".join(f"; {line}" for line in lines)
+
+
+def refuse_unbelievable(what: str, keypoints: Keypoints) -> None:
+    """Raise `PoseGANError` where no person of a table can be believed: all within 0..1, or all outside of their images."""
+    refuse_shares(what, keypoints.joints)
+    sizes, visible = image_sizes(keypoints), keypoints.joints[..., 2] > 0
+    known = visible.any(axis=1) & ~np.isnan(sizes[:, 0])
+    out = joints_outside(keypoints.joints, sizes)
+    if known.any() and out[known].sum() == visible[known].sum():
+        row = int(np.flatnonzero(known)[0])
+        example = f"{keypoints.table['image'][row].as_py()}: {_place(keypoints, out, sizes, row)}"
+        raise PoseGANError(f"{what}: every joint lies outside of its image, such as {example}; name the images that it was made of")
+
+
+def image_sizes(keypoints: Keypoints) -> Floats:
+    """Width and height of each image (N, 2); NaN where they are not known."""
+    columns = [keypoints.table[name].to_numpy().astype(np.float64) for name in ("width", "height")]
+    return np.stack(columns, axis=1)
+
+
+def joints_outside(joints: npt.NDArray[np.float32], sizes: Floats) -> Bools:
+    """Which visible joints (N, K) lie beyond their image (N, 2: width, height) by more than a tenth of it."""
+    edge = sizes[:, None] * _MARGIN
+    beyond = (joints[..., :2] < -edge) | (joints[..., :2] > sizes[:, None] + edge)
+    outside: Bools = beyond.any(axis=2) & (joints[..., 2] > 0)
+    return outside
+
+
+def exchanged_sides(joints: npt.NDArray[np.float32]) -> tuple[Bools, Bools]:
+    """Which people (N,) have left and right exchanged, of those (N,) that can tell: who shows nose, both eyes and a broad torso.
+
+    Whoever shows the face looks at the camera, and has the right eye, shoulder and hip left of the left ones. Exchanged are all of a
+    person's joints, the head's or the body's alone.
+    """
+    x, visible = joints[..., 0].astype(np.float64), joints[..., 2] > 0
+    length = _torso(joints)[1]
+    with np.errstate(invalid="ignore"):
+        shoulders, hips, eyes = (
+            x[:, left] - x[:, right] for left, right in ((LEFT_SHOULDER, RIGHT_SHOULDER), (LEFT_HIP, RIGHT_HIP), (LEFT_EYE, RIGHT_EYE))
+        )
+        broad = (np.abs(shoulders) > _SHOULDERS * length) & (np.abs(hips) > _HIPS * length) & (np.abs(eyes) > _EYES * length)
+    frontal: Bools = visible[:, (NOSE, RIGHT_EYE, LEFT_EYE, *TORSO)].all(axis=1) & broad & (length > 0)
+    return frontal & ((shoulders < 0) | (hips < 0) | (eyes < 0)), frontal
+
+
+def _torso(joints: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """From the middle of the shoulders to that of the hips (N, 2), and its length (N,)."""
+    places = joints[..., :2].astype(np.float64)
+    line = places[:, (RIGHT_HIP, LEFT_HIP)].mean(axis=1) - places[:, (RIGHT_SHOULDER, LEFT_SHOULDER)].mean(axis=1)
+    return line, np.hypot(*line.T)
+
+
+def _attitudes(joints: npt.NDArray[np.float32]) -> tuple[Bools, Bools, Bools]:
+    """Whose torso (N,) lies, stands on its head, and is there at all."""
+    whole = (joints[:, TORSO, 2] > 0).all(axis=1)
+    line = _torso(joints)[0]
+    lying = np.abs(line[:, 0]) > np.abs(line[:, 1])
+    return whole & lying, whole & ~lying & (line[:, 1] < 0), whole
+
+
+def _only_corner(joints: npt.NDArray[np.float32], sizes: Floats) -> Bools:
+    """All people, where none of many has a joint beyond the upper left of the image; else nobody (N,)."""
+    visible = (joints[..., 2] > 0) & ~np.isnan(sizes[:, :1])
+    people = visible.any(axis=1) & ~are_shares(joints)
+    if people.sum() < _ENOUGH_FOR_CORNER:
+        return np.zeros(len(joints), dtype=bool)
+    share = np.where(visible[..., None], joints[..., :2] / sizes[:, None], 0)
+    return people if share.max() < _CORNER else np.zeros(len(joints), dtype=bool)
+
+
+def _outside_hint(keypoints: Keypoints, out: Bools, sizes: Floats, lying: Bools) -> str:
+    rows = out.any(axis=1)
+    if not rows.any():
+        return ""
+    place = _place(keypoints, out, sizes, int(np.flatnonzero(rows)[0]))
+    turned = joints_outside(keypoints.joints[rows], sizes[rows][:, ::-1])
+    if turned.any():
+        return f"{place}; are they those of images of another size?"
+    if lying[rows].sum() > rows.sum() / 2:
+        return f"{place}; are x and y exchanged?"
+    width, height = sizes[rows][0].astype(int).tolist()
+    return f"{place}; are width and height exchanged? {height}x{width} would hold them"
+
+
+def _place(keypoints: Keypoints, out: Bools, sizes: Floats, row: int) -> str:
+    joint = int(np.flatnonzero(out[row])[0])
+    x, y = keypoints.joints[row, joint, :2].tolist()
+    width, height = sizes[row].astype(int).tolist()
+    return f"{JOINTS[joint]} at {x:g}, {y:g} of {width}x{height}"
+
+
+def by_camera(doubt: Doubt, keypoints: Keypoints) -> list[Sequence[str]]:
+    """Rows of a table: camera, images, of how many that could show it, share."""
+    camera = keypoints.table["camera"].fill_null(-1).to_numpy()
+    rows = []
+    for number in np.unique(camera[doubt.looked_at]).tolist():
+        here = (camera == number) & doubt.looked_at
+        count, of = int((here & doubt.images).sum()), int(here.sum())
+        rows.append([str(number), f"{count:,}", f"{of:,}", f"{count / of:.1%}"])
+    return rows

@@ -1,0 +1,38 @@
+"""Whether joints can be pixels at all, before anything is known of their image.
+
+Legend: N people, K = 18 joints, `(N, K, 3)` x, y, confidence.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from posegan.errors import PoseGANError
+from posegan.formats.annotation import FRACTIONS, Annotation
+
+Joints = npt.NDArray[np.float32]
+_SHARE = 2.0  # a person whose joints all lie within it has no pixels; shares of an image reach 1, and a little more at its edges
+_JOINTS = 3  # fewer say nothing
+
+
+def are_shares(joints: Joints) -> npt.NDArray[np.bool_]:
+    """Which people (N,) have coordinates that lie within 0..1, as shares of the image's width and height do."""
+    visible = joints[..., 2] > 0
+    within = (np.abs(joints[..., :2]) <= _SHARE).all(axis=2) | ~visible
+    spread = np.ptp(np.where(visible[..., None], joints[..., :2], joints[:, :1, :2]), axis=1).max(axis=1) > 0 if len(joints) else ()
+    return np.asarray(within.all(axis=1) & (visible.sum(axis=1) >= _JOINTS) & spread, dtype=bool)
+
+
+def refuse_unsaid_shares(path: Path, annotations: Iterable[Annotation]) -> None:
+    """`refuse_shares` of the annotations of a file, those left out whose format says that they are shares."""
+    if pixels := [annotation.keypoints for annotation in annotations if annotation.size != FRACTIONS]:
+        refuse_shares(str(path), np.stack(pixels))
+
+
+def refuse_shares(what: str, joints: Joints) -> None:
+    """Raise `PoseGANError` where everybody with joints (N, K, 3) has them within 0..1; `what` names the file."""
+    people = joints[(joints[..., 2] > 0).sum(axis=1) >= _JOINTS]
+    if len(people) and are_shares(people).all():
+        raise PoseGANError(f"{what}: all coordinates lie within 0..1; multiply x by the image's width and y by its height to have pixels")

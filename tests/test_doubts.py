@@ -1,0 +1,162 @@
+"""What is hard to believe in a table of keypoints is counted by name, and what cannot be believed at all is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pipeline.__main__ import cli
+from pipeline.doubts import doubts, exchanged_sides, refuse_unbelievable, told
+from pipeline.inspect.changes import compare_tables, exchanged_between
+from pipeline.inspect.command import read_tables
+from pipeline.inspect.doubts import doubts_section
+from pipeline.pose.rows import Row, keypoints_table
+from pipeline.raw_archive import parse_name
+from pipeline.tables import write_table
+from posegan.errors import PoseGANError
+from posegan.formats.annotation import Annotation
+from posegan.formats.keypoint_csv import write_keypoint_csv
+from posegan.formats.plausible import are_shares
+from posegan.formats.table import Keypoints, keypoints_of
+from posegan.inference.pose_texts import read_row
+from posegan.skeleton import HEAD, MIRROR
+from tests.support.small_market import pair_config
+
+ROOT = Path(__file__).parents[1]
+WIDTH, HEIGHT = 64, 128
+X = (32, 32, 22, 20, 18, 42, 44, 46, 26, 26, 26, 38, 38, 38, 30, 34, 28, 36)
+Y = (20, 30, 30, 45, 60, 30, 45, 60, 64, 90, 115, 64, 90, 115, 18, 18, 19, 19)
+FRONTAL = np.stack([X, Y, np.full(18, 0.9)], axis=1).astype(np.float32)
+BODY = [joint for joint in range(18) if joint not in HEAD]
+
+
+def people(count: int = 24) -> np.ndarray:
+    """Frontal people (count, 18, 3), each a little elsewhere."""
+    shift = np.random.default_rng(0).uniform(-3, 3, (count, 1, 3)) * (1, 1, 0)
+    return (FRONTAL + shift).astype(np.float32)
+
+
+def name(number: int) -> str:
+    return f"bounding_box_train/{number // 2 + 1:04d}_c{number % 2 + 1}s1_{number:06d}_01.jpg"
+
+
+def table(joints: np.ndarray, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Keypoints:
+    rows = [
+        Row(name(row), "train", parse_name(name(row)), size, "ok", None, Annotation(name(row), person, 0.9))
+        for row, person in enumerate(joints)
+    ]
+    return keypoints_of(keypoints_table(rows))
+
+
+def found(keypoints: Keypoints) -> dict[str, int]:
+    return {doubt.name.split()[0]: int(doubt.images.sum()) for doubt in doubts(keypoints) if doubt.told}
+
+
+def mirrored(joints: np.ndarray, part: list[int] | slice = slice(None)) -> np.ndarray:
+    result = joints.copy()
+    result[:, part] = joints[:, np.array(MIRROR)[part]]
+    return result
+
+
+def test_nothing_is_said_of_good_people_seen_from_any_side() -> None:
+    behind = people() * (-1, 1, 1) + (WIDTH, 0, 0)
+    behind[:, [0, 14, 15]] = 0  # who turns the back shows no face
+    for joints in (people(), behind.astype(np.float32)):
+        assert told(table(joints)) == ""
+        refuse_unbelievable("k", table(joints))
+
+
+@pytest.mark.parametrize("part", [slice(None), list(HEAD), BODY])
+def test_exchanged_sides_are_found_wherever_they_are(part: list[int] | slice) -> None:
+    joints = people()
+    joints[::3] = mirrored(joints[::3], part)
+    wrong, frontal = exchanged_sides(joints)
+    assert frontal.all()
+    assert np.flatnonzero(wrong).tolist() == list(range(0, 24, 3))
+    text = told(table(joints))
+    assert f"left and right exchanged: 8 of 24 images (33.3%), such as {name(0)}" in text
+
+
+def test_the_check_is_of_no_size() -> None:
+    for scale in (0.25, 1, 40):
+        assert exchanged_sides(mirrored(people() * (scale, scale, 1)))[0].all()
+
+
+def test_exchange_shows_by_camera_and_against_the_other_table(tmp_path: Path) -> None:
+    joints = people()
+    joints[1::2] = mirrored(joints[1::2])  # camera 2
+    paths = []
+    for label, some in (("right", people()), ("wrong", joints)):
+        rows = table(some)
+        full = keypoints_table(
+            [
+                Row(name(row), "train", parse_name(name(row)), (WIDTH, HEIGHT), "ok", None, Annotation(name(row), person, 0.9))
+                for row, person in enumerate(rows.joints)
+            ]
+        )
+        write_table(tmp_path / f"{label}.parquet", full, {})
+        paths.append(tmp_path / f"{label}.parquet")
+    right, wrong = (read_tables(path, pair_config()) for path in paths)
+    assert [list(row) for row in doubts_section(wrong).tables[1].rows] == [["1", "0", "12", "0.0%"], ["2", "12", "12", "100.0%"]]
+    assert exchanged_between(wrong, right, compare_tables(wrong, right)).tolist() == [False, True] * 12
+    assert not exchanged_between(right, right, compare_tables(right, right)).any()
+    out = tmp_path / "page.html"
+    arguments = ["inspect", "--params", ROOT / "params.yaml", "--keypoints", paths[1], "--against", paths[0], "--pairs", "none"]
+    result = CliRunner().invoke(cli, [*map(str, arguments), "--raw", "none", "--pictures", "0", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "left and right exchanged: 12 of 24 images" in result.output
+    assert "Left and right are exchanged between the tables in 12 of 24 images" in out.read_text()
+
+
+def test_joints_outside_say_what_may_be_exchanged() -> None:
+    assert "are x and y exchanged?" in told(table(people()[..., [1, 0, 2]]))
+    assert "are width and height exchanged? 64x128 would hold them" in told(table(people(), (HEIGHT, WIDTH)))
+    larger = told(table((people() * (2, 2, 1)).astype(np.float32)))
+    assert "joints outside of the image: 24 of 24 images" in larger
+    assert "are they those of images of another size?" in larger
+
+
+def test_in_a_square_image_too_bodies_that_lie_or_stand_on_their_head_are_told() -> None:
+    square = (HEIGHT, HEIGHT)
+    assert found(table(people()[..., [1, 0, 2]], square))["bodies"] == 24
+    assert found(table((people() * (1, -1, 1) + (0, HEIGHT, 0)).astype(np.float32), square)) == {"shoulders": 24}
+    some = people()
+    some[0] = some[0][:, [1, 0, 2]]  # somebody may lie
+    assert found(table(some, square)) == {}
+
+
+def test_joints_of_smaller_images_are_told() -> None:
+    assert found(table(people(), (2 * WIDTH, 2 * HEIGHT))) == {"joints": 24}
+
+
+def test_shares_are_refused_or_counted() -> None:
+    shares = (people() / (WIDTH, HEIGHT, 1)).astype(np.float32)
+    assert are_shares(shares).all()
+    assert not are_shares(people()).any()
+    with pytest.raises(PoseGANError, match=r"k: all coordinates lie within 0\.\.1; multiply"):
+        refuse_unbelievable("k", table(shares))
+    mixed = np.concatenate([people(23), shares[:1]])
+    assert "within 0..1, as shares of the image: 1 of 24 images" in told(table(mixed))
+    refuse_unbelievable("k", table(mixed))
+
+
+def test_a_table_whose_every_joint_is_outside_is_refused() -> None:
+    far = people() + np.array([1000, 0, 0], np.float32)
+    with pytest.raises(PoseGANError, match=r"every joint lies outside of its image, such as .*0001_c1s1_000000_01\.jpg: nose at 103"):
+        refuse_unbelievable("k", table(far))
+
+
+def test_shares_are_refused_wherever_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    write_keypoint_csv(path, [Annotation("0002_c1s1_000451_03.jpg", FRONTAL, 1.0)])
+    lines = path.read_text().splitlines()
+    first, y, x = lines[1].split(": ")
+    y, x = (str([int(value) / side for value in text.strip("[]").split(",")]) for text, side in ((y, HEIGHT), (x, WIDTH)))
+    path.write_text("\n".join([lines[0], ": ".join([first, y, x])]))
+    with pytest.raises(PoseGANError, match=r"a\.csv: all coordinates lie within 0\.\.1"):
+        read_row(path, "")
+    result = CliRunner().invoke(cli, ["import-keypoints", str(path), "--size", "64x128", "--out", str(tmp_path / "k.parquet")])
+    assert result.exit_code == 1
+    assert "all coordinates lie within 0..1" in result.output
+    assert not (tmp_path / "k.parquet").exists()

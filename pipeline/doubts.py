@@ -3,7 +3,6 @@
 Nothing here changes a joint. Legend: N images, K = 18 joints.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,10 +41,10 @@ def doubts(keypoints: Keypoints) -> list[Doubt]:
     joints = keypoints.joints
     sizes = image_sizes(keypoints)
     visible = joints[..., 2] > 0
-    people = visible.any(axis=1)
+    people: Bools = np.asarray(visible.any(axis=1), dtype=bool)
     shares = are_shares(joints)
     beyond = joints_outside(joints, sizes)
-    outside = beyond.any(axis=1)
+    outside: Bools = np.asarray(beyond.any(axis=1), dtype=bool)
     lying, upside_down, whole = _attitudes(joints)
     exchanged, frontal = exchanged_sides(joints)
     many = whole.sum() >= _ENOUGH
@@ -132,7 +131,7 @@ def _torso(joints: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
 
 def _attitudes(joints: npt.NDArray[np.float32]) -> tuple[Bools, Bools, Bools]:
     """Whose torso (N,) lies, stands on its head, and is there at all."""
-    whole = (joints[:, TORSO, 2] > 0).all(axis=1)
+    whole: Bools = np.asarray((joints[:, TORSO, 2] > 0).all(axis=1), dtype=bool)
     line = _torso(joints)[0]
     lying = np.abs(line[:, 0]) > np.abs(line[:, 1])
     return whole & lying, whole & ~lying & (line[:, 1] < 0), whole
@@ -141,7 +140,7 @@ def _attitudes(joints: npt.NDArray[np.float32]) -> tuple[Bools, Bools, Bools]:
 def _only_corner(joints: npt.NDArray[np.float32], sizes: Floats) -> Bools:
     """All people, where none of many has a joint beyond the upper left of the image; else nobody (N,)."""
     visible = (joints[..., 2] > 0) & ~np.isnan(sizes[:, :1])
-    people = visible.any(axis=1) & ~are_shares(joints)
+    people: Bools = np.asarray(visible.any(axis=1) & ~are_shares(joints), dtype=bool)
     if people.sum() < _ENOUGH_FOR_CORNER:
         return np.zeros(len(joints), dtype=bool)
     share = np.where(visible[..., None], joints[..., :2] / sizes[:, None], 0)
@@ -169,7 +168,7 @@ def _place(keypoints: Keypoints, out: Bools, sizes: Floats, row: int) -> str:
     return f"{JOINTS[joint]} at {x:g}, {y:g} of {width}x{height}"
 
 
-def by_camera(doubt: Doubt, keypoints: Keypoints) -> list[Sequence[str]]:
+def by_camera(doubt: Doubt, keypoints: Keypoints) -> list[list[str]]:
     """Rows of a table: camera, images, of how many that could show it, share."""
     camera = keypoints.table["camera"].fill_null(-1).to_numpy()
     rows = []

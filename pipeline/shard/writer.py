@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 import pyarrow as pa
 from tqdm import tqdm
 
@@ -108,13 +109,29 @@ def _stored(name: str, row: int, material: Material) -> tuple[tuple[bytes, str],
     """An image's bytes with their suffix, and its joints, both at the size of the shards."""
     table, size = material.keypoints.table, material.image
     data, joints = _read(material.archive, name), material.keypoints.joints[row]
-    if size is None or (table["height"][row].as_py(), table["width"][row].as_py()) == (size.height, size.width):
+    known = (table["width"][row].as_py(), table["height"][row].as_py())
+    _refuse_other_size(material.archive, name, data, known)
+    if size is None or known == (size.width, size.height):
         return (data, PurePosixPath(name).suffix.lower()), joints
     try:
         pixels, fit = fit_person(decode_image(data), joints, size.height, size.width)
     except ImageError as error:
         raise PoseGANError(f"{material.archive.filename}: {name}: {error}; run the pose stage again for this archive") from error
     return (encode_jpeg(pixels), ".jpg"), fit_keypoints(joints, fit)
+
+
+def _refuse_other_size(archive: zipfile.ZipFile, name: str, data: bytes, known: tuple[int, int]) -> None:
+    """Raise `PoseGANError` where the table's joints are those of an image of another (width, height)."""
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as image:  # the header alone, for nearly all
+            if image.size == known or (found := decode_image(data).size) == known:
+                return
+    except (OSError, ImageError, PIL.Image.DecompressionBombError):
+        return  # whoever decodes it says what is wrong with it
+    raise PoseGANError(
+        f"{archive.filename}: {name} has {found[0]}x{found[1]} pixels, and the table of keypoints says {known[0]}x{known[1]}; "
+        "take the archive that its joints were found in, or import them with --raw"
+    )
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -19,9 +19,11 @@ _JOINTS = 3  # fewer say nothing
 
 def are_shares(joints: Joints) -> npt.NDArray[np.bool_]:
     """Which people (N,) have coordinates that lie within 0..1, as shares of the image's width and height do."""
+    if not len(joints):
+        return np.zeros(0, dtype=bool)
     visible = joints[..., 2] > 0
     within = (np.abs(joints[..., :2]) <= _SHARE).all(axis=2) | ~visible
-    spread = np.ptp(np.where(visible[..., None], joints[..., :2], joints[:, :1, :2]), axis=1).max(axis=1) > 0 if len(joints) else ()
+    spread = np.ptp(np.where(visible[..., None], joints[..., :2], joints[:, :1, :2]), axis=1).max(axis=1) > 0
     return np.asarray(within.all(axis=1) & (visible.sum(axis=1) >= _JOINTS) & spread, dtype=bool)
 
 

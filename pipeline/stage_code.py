@@ -37,8 +37,9 @@ def imported_files(module: str) -> frozenset[Path]:
         path = waiting.pop()
         if path is not None and path not in found:
             found.add(path)
-            if path.relative_to(ROOT).as_posix() not in NO_BEHAVIOUR:  # neither does what they alone import decide anything
-                waiting += map(_file, imported_names(path))
+            imported = [file for name in imported_names(path) if (file := _file(name)) is not None]
+            # What decides nothing makes nothing that it imports decide anything.
+            waiting += [file for file in imported if _decides(file) <= _decides(path)]
     return frozenset(found)
 
 
@@ -59,6 +60,10 @@ def hash_of(files: Iterable[Path]) -> str:
     for path in sorted(files):
         digest.update(f"{path.relative_to(ROOT).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def _decides(path: Path) -> bool:
+    return path.relative_to(ROOT).as_posix() not in NO_BEHAVIOUR
 
 
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:

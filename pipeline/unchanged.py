@@ -41,6 +41,8 @@ class StageCommand(PlacedCommand):
         before = taken(self.name, code, params, inputs, outputs)
         result = super().invoke(ctx)
         changed = differences(before, taken(self.name, code, params, inputs, outputs))
+        if str(params) in changed:  # it cannot be read, and all its values are missing
+            changed = [str(params)]
         if changed:
             raise PoseGANError(
                 f"{self.name}: changed while it ran: {', '.join(changed[:_MOST_TOLD])}{', ...' if len(changed) > _MOST_TOLD else ''}; "

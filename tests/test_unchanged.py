@@ -44,7 +44,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a parameter": (lambda here: changed(here / "params.yaml", "pair", minimum_joints=5), "pair.minimum_joints"),
     "another stage's parameter": (lambda here: changed(here / "params.yaml", "evaluate", pairs=77), ""),
     "a comment": (lambda here: grown(here / "params.yaml", "# words\n"), ""),
-    "parameters that are none": (lambda here: (here / "params.yaml").write_text("{}"), "pair.minimum_joints"),
+    "parameters that are none": (lambda here: (here / "params.yaml").write_text("{}"), "params.yaml; what was written"),
     "the table": (lambda here: grown(here / "k.parquet", "x"), "k.parquet"),
     "the list that a parameter names": (lambda here: grown(here / "list.csv", "\n"), "list.csv"),
     "the list, removed": (lambda here: (here / "list.csv").unlink(), "list.csv"),

@@ -225,7 +225,7 @@ def test_the_command_serves_until_ctrl_c(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(pictures()))
 def test_hostile_pictures_are_answered(studio: Studio, name: str) -> None:
     picture = pictures()[name]
-    if picture.fate == "used" and name != "palette_without_colours":  # which is black, and so shows nobody here
+    if name == "gif_called_jpg" or (picture.fate == "used" and name != "palette_without_colours"):  # archives are read in fewer formats than what a user names
         assert len(studio.find(picture.data)["keypoints"]) == 18
     else:
         with pytest.raises(PoseGANError):

@@ -71,8 +71,8 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, 
     except _BOMBS:
         raise ImageError(f"more pixels than the {max_pixels:,} allowed", "too_large") from None
     except UnidentifiedImageError:
-        known = "an image in a format that Pillow reads" if len(formats) > len(FORMATS) else "a JPEG, PNG, WebP or BMP image"
-        raise ImageError(f"not {known}", "unreadable") from None
+        others = ", nor one in a format that Pillow reads" if len(formats) > len(FORMATS) else ""
+        raise ImageError(f"not a JPEG, PNG, WebP or BMP image{others}", "unreadable") from None
     except _DECODER_ERRORS as error:
         raise ImageError(f"damaged image ({error})", "unreadable") from error
     return upright_rgb(image, max_pixels)

@@ -66,3 +66,21 @@ def test_wrong_words_are_refused(model: Path, person: Path, tmp_path: Path) -> N
     (tmp_path / "empty").mkdir()
     result = run(person, "--poses", tmp_path / "empty", "--out", tmp_path / "o.gif", "--model", model)
     assert "expected at least two pictures" in result.output
+
+
+def test_what_a_folder_holds_and_is_not_shown_is_told(model: Path, person: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(5):
+        photograph(3, (200 + 10 * number, 160)).save(folder / f"{number}.png")
+    PIL.Image.new("RGB", (200, 160)).save(folder / "1b.png")
+    (folder / "2b.png").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("x")
+    result = run(person, "--poses", folder, "--frames", 6, "--out", tmp_path / "o.gif", "--model", model)
+    assert result.exit_code == 0, result.output
+    assert "1 of 7 pictures left out, from 4.png on; see --frames" in result.output
+    assert f"{folder / '1b.png'}: no person found" in result.output
+    assert "put between its neighbours" in result.output
+    assert f"{folder / '2b.png'}: not a usable image" in result.output
+    assert "1 left out that is no picture, such as notes.txt" in result.output
+    assert "5 pictures written" in result.output

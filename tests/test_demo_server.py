@@ -226,7 +226,8 @@ def test_the_command_serves_until_ctrl_c(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(pictures()))
 def test_hostile_pictures_are_answered(studio: Studio, name: str) -> None:
     picture = pictures()[name]
-    if picture.fate == "used" and name != "palette_without_colours":  # which is black, and so shows nobody here
+    fine = picture.fate == "used" or name == "gif_called_jpg"  # archives are read in fewer formats than what a user names
+    if fine and name != "palette_without_colours":  # which is black, and so shows nobody here
         assert len(studio.find(picture.data)["keypoints"]) == 18
     else:
         with pytest.raises(PoseGANError):

@@ -61,7 +61,7 @@ def test_joints_follow_the_image_to_its_size() -> None:
 
 def write_photos(folder: Path, *names: str) -> None:
     for name in names:
-        pixels = np.random.default_rng(len(name) + sum(map(ord, name))).integers(0, 256, (64, 32, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(len(name) + sum(map(ord, name))).integers(0, 256, (128, 64, 3), dtype=np.uint8)
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "PNG")
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -73,12 +73,12 @@ def test_annotations_survive_a_newcomer_and_say_the_users_names(tmp_path: Path) 
     names = ("Ada/1.png", "Ada/2.png", "Ben/1.png", "Ben/2.png")
     folder, raw = tmp_path / "photos", tmp_path / "raw.zip"
     write_photos(folder, *names)
-    config = PeopleConfig(test_share=0.5, maximum_side=32, seed=0)
+    config = PeopleConfig(test_share=0.5, maximum_side=64, seed=0)
     before = {photo.file: photo.image for photo in from_people(folder, raw, config).table}
     write_photos(folder, "Aaron/1.png", "Aaron/2.png", "Ada/0.png")
     from_people(folder, raw, config)
     for number, called in enumerate((before, {name: name for name in names})):
-        images = [{"id": row, "file_name": called[name], "width": 32, "height": 64} for row, name in enumerate(names)]
+        images = [{"id": row, "file_name": called[name], "width": 64, "height": 128} for row, name in enumerate(names)]
         people = [{"image_id": row, "keypoints": [row * 8 + 4, 20, 2] * 17} for row in range(len(names))]
         (tmp_path / f"{number}.json").write_text(json.dumps({"images": images, "annotations": people}))
         with zipfile.ZipFile(raw) as archive:

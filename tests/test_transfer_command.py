@@ -191,3 +191,21 @@ def test_ctrl_c_leaves_whole_files_only(model: Path, people: Path, tmp_path: Pat
     assert 3 <= len(left) < 400
     for path in left:
         assert pixels(path).shape == (128, 64, 3)
+
+
+def test_of_a_folder_a_line_says_which_file_became_which(model: Path, people: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with PIL.Image.open(people / "p0.png") as image:
+        exif = PIL.Image.Exif()
+        exif[0x010E] = "a description that is longer than four bytes"
+        image.save(folder / "a.tif")
+        image.save(folder / "a.gif")
+        image.save(folder / "b.jpg", exif=exif.tobytes()[:-30])  # Pillow warns of its EXIF, which tests take for an error
+    (folder / "notes.txt").write_text("x")
+    result = run(folder, "--pose", "standing", "--out", tmp_path / "out", "--model", model)
+    assert result.exit_code == 0, result.output
+    assert f"{folder / 'a.gif'}, standing: {tmp_path / 'out' / 'a.png'}" in result.output
+    assert f"{folder / 'a.tif'}, standing: {tmp_path / 'out' / 'a-2.png'}" in result.output
+    assert "1 left out that is no picture, such as notes.txt" in result.output
+    assert "Warning" not in result.output

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from posegan.files import atomic_path, write_atomically
@@ -38,6 +39,8 @@ def save_curves(path: Path, curves: Curves, x: str, y: str, logarithmic: bool = 
     for name, points in curves.items():
         axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "", linewidth=1.5, label=name)
     axes.set(xlabel=x, ylabel=y, xscale="log" if logarithmic else "linear")
+    if not logarithmic:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there are no half epochs
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     with atomic_path(path) as temporary:

@@ -15,17 +15,7 @@ from typing import Any
 import numpy as np
 
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import (
-    FRACTIONS,
-    Annotation,
-    Keypoints,
-    Person,
-    annotation_of,
-    damaged,
-    flat,
-    points_of,
-    read_json,
-)
+from posegan.formats.annotation import FRACTIONS, Annotation, Keypoints, Person, annotation_of, damaged, flat, points_of, read_json, size_of
 from posegan.formats.joint_orders import BODY_25, BODY_25_PLACES, OPENPOSE_LIKE, by_count, wanted
 from posegan.skeleton import LEFT_HIP, RIGHT_HIP
 

@@ -14,7 +14,7 @@ from posegan.formats.coco import write_coco
 from posegan.formats.keypoint_csv import write_keypoint_csv
 from posegan.formats.openpose import write_openpose
 from posegan.formats.table import read_keypoints
-from posegan.inference.jobs import read_aim
+from posegan.inference.jobs import as_person, read_aim
 from posegan.inference.pose_texts import PoseText, parse_pose, read_row
 from posegan.people.placing import place_keypoints
 from posegan.people.pose_library import library_pose
@@ -99,6 +99,9 @@ def test_fractions_of_an_image_need_its_size(tmp_path: Path, two: list[Annotatio
     pose, transfer = PoseText("a.txt", table=tmp_path / "a.txt"), SimpleNamespace(size=(128, 64))
     with pytest.raises(PoseGANError, match="gives joints in fractions of an image and does not say its size; make a table of it"):
         read_aim(pose, transfer, {})  # type: ignore[arg-type]
+    np.testing.assert_allclose(
+        as_person(np.full((18, 3), 0.25, np.float32), (1, 1), (64, 128)).keypoints, np.tile([16, 32, 0.25], (18, 1)), rtol=1e-6
+    )
     placed = read_aim(pose, transfer, {}, (64, 128)).keypoints  # type: ignore[arg-type]
     expected = place_keypoints(two[0].keypoints, (64, 128), 128, 64)
     seen = (placed[:, 2] > 0) & (expected[:, 2] > 0)

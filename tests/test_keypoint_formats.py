@@ -32,6 +32,11 @@ def flat(points: np.ndarray) -> list[float]:
     return [float(value) for value in points.ravel()]
 
 
+def doubled(joints: np.ndarray) -> np.ndarray:
+    """The same places in an image of twice the width and height, whose first pixel's centre lies nearer to the edge."""
+    return np.hstack([joints[:, :2] * 2 + 0.5, joints[:, 2:]])
+
+
 def body_25() -> list[float]:
     body = np.zeros((25, 3), np.float32)
     body[list(BODY_25)] = OURS
@@ -76,7 +81,7 @@ def ultralytics(**more: object) -> dict[str, object]:
 OPENPOSE = {"people": [{"pose_keypoints_2d": body_25()}]}
 CONTROLNET = {"people": [{"pose_keypoints_2d": flat(OURS)}], "canvas_width": WIDTH, "canvas_height": HEIGHT}
 DOUBLED = {
-    "people": [{"pose_keypoints_2d": flat(OURS * np.array([2, 2, 1]))}],
+    "people": [{"pose_keypoints_2d": flat(doubled(OURS))}],
     "canvas_width": 2 * WIDTH,
     "canvas_height": 2 * HEIGHT,
 }
@@ -84,7 +89,7 @@ AS_FRACTIONS = {**CONTROLNET, "people": [{"pose_keypoints_2d": flat(OURS / np.ar
 LABEL = "0 .5 .5 .9 .9 " + " ".join(map(str, flat(fractions())))
 FILES = {
     "COCO": ("x.json", coco()),
-    "COCO of twice the size": ("x.json", coco(keypoints=flat(COCO * np.array([2, 2, 1])))),
+    "COCO of twice the size": ("x.json", coco(keypoints=flat(doubled(COCO)))),
     "predictions.json": ("predictions.json", [person(category_id=0, file_name=f"{NAME}.jpg", image_id=NAME)]),
     "AlphaPose": ("alphapose-results.json", [person(score=2.7, box=[1.0, 2.0, 30.0, 100.0], idx=[0.0])]),
     "Halpe": ("x.json", [person(keypoints=flat(COCO) + [1.0, 1.0, 0.9] * 9)]),
@@ -276,13 +281,15 @@ def test_joints_are_scaled_to_the_image_and_refused_on_another_shape(tmp_path: P
     with zipfile.ZipFile(raw) as archive:
         rows = {row.member: row for row in annotate_archive(archive, {})}
         member, (width, height) = next((row.member, row.size) for row in rows.values() if row.size and row.status == "no_person")
-        joints = np.full((18, 3), 0.5, np.float32)
-        wanted = joints * np.array([width, height, 1], np.float32)
-        tenfold = np.concatenate([(wanted[:, :2] + 0.5) * 10 - 0.5, wanted[:, 2:]], axis=1)
-        for size, made in ((FRACTIONS, joints), ((10 * width, 10 * height), tenfold)):
-            [row] = [row for row in annotate_archive(archive, {member: Annotation(member, made, 1.0, size)}) if row.person is not None]
+        joints = np.full((18, 3), 0.5, np.float32)  # the middle
+        large = (10 * width, 10 * height)
+        middle = np.array([width, height, 1], np.float32) / 2
+        made = {FRACTIONS: joints, large: np.tile([(10 * width - 1) / 2, (10 * height - 1) / 2, 0.5], (18, 1)).astype(np.float32)}
+        expected = {FRACTIONS: middle, large: middle - (0.5, 0.5, 0)}
+        for size, keypoints in made.items():
+            [row] = [row for row in annotate_archive(archive, {member: Annotation(member, keypoints, 1.0, size)}) if row.person is not None]
             assert row.person is not None
-            np.testing.assert_allclose(row.person.keypoints, wanted, rtol=1e-5)
+            np.testing.assert_allclose(row.person.keypoints, np.tile(expected[size], (18, 1)), rtol=1e-5)
         with pytest.raises(PoseGANError, match=f"says {height}x{width} pixels .*the image has {width}x{height}"):
             list(annotate_archive(archive, {member: Annotation(member, joints, 1.0, (height, width))}))
 

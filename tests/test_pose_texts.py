@@ -2,18 +2,23 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from posegan.commands.transfer import _listed_jobs
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation
 from posegan.formats.coco import write_coco
 from posegan.formats.keypoint_csv import write_keypoint_csv
 from posegan.formats.openpose import write_openpose
 from posegan.formats.table import read_keypoints
+from posegan.inference.jobs import as_person, read_aim
 from posegan.inference.pose_texts import PoseText, parse_pose, read_row
+from posegan.people.placing import place_keypoints
 from posegan.people.pose_library import library_pose
+from posegan.skeleton import COCO_JOINTS, JOINTS
 
 
 @pytest.fixture
@@ -78,3 +83,32 @@ def test_what_is_wrong_with_a_row_is_said(tmp_path: Path, two: list[Annotation])
     (tmp_path / "other.json").write_text(json.dumps({"a": 1}))
     with pytest.raises(PoseGANError, match="expected COCO's lists"):
         read_row(tmp_path / "other.json", "x")
+
+
+def test_a_list_that_was_made_on_windows_names_files_here(tmp_path: Path) -> None:
+    (tmp_path / "people").mkdir()
+    (tmp_path / "people" / "ada.jpg").write_bytes(b"")
+    (tmp_path / "list.csv").write_text("from,to\npeople\\ada.jpg,standing\npeople/ada.jpg,people\\ada.jpg\n")
+    first, second = _listed_jobs(tmp_path / "list.csv", tmp_path / "out", "png")
+    assert first.source == second.source == second.pose.picture == tmp_path / "people" / "ada.jpg"
+
+
+def test_fractions_of_an_image_need_its_size(tmp_path: Path, two: list[Annotation]) -> None:
+    joints = from_ours(two[0].keypoints / np.array([64, 128, 1], np.float32))
+    (tmp_path / "a.txt").write_text("0 .5 .5 1 1 " + " ".join(map(str, joints.ravel().tolist())))
+    pose, transfer = PoseText("a.txt", table=tmp_path / "a.txt"), SimpleNamespace(size=(128, 64))
+    with pytest.raises(PoseGANError, match="gives joints in fractions of an image and does not say its size; make a table of it"):
+        read_aim(pose, transfer, {})  # type: ignore[arg-type]
+    np.testing.assert_allclose(
+        as_person(np.full((18, 3), 0.25, np.float32), (1, 1), (64, 128)).keypoints, np.tile([16, 32, 0.25], (18, 1)), rtol=1e-6
+    )
+    placed = read_aim(pose, transfer, {}, (64, 128)).keypoints  # type: ignore[arg-type]
+    expected = place_keypoints(two[0].keypoints, (64, 128), 128, 64)
+    seen = (placed[:, 2] > 0) & (expected[:, 2] > 0)
+    assert seen.sum() >= 12
+    np.testing.assert_allclose(placed[seen, :2], expected[seen, :2], atol=1)
+
+
+def from_ours(joints: np.ndarray) -> np.ndarray:
+    """The 17 of COCO."""
+    return joints[[JOINTS.index(name) for name in COCO_JOINTS]]

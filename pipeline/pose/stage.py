@@ -98,16 +98,17 @@ def read_people(paths: Sequence[Path], members: Sequence[str], form: str = "", p
     matched = match_annotations(annotations, members, photos)
     files = ", ".join(map(str, paths))
     named = f"such as {matched.absent[0]}" if matched.absent else "which name none at all"
+    most_lost = 2 * len(matched.absent) > len(annotations) and 2 * len(matched.people) < len(members)
+    if matched.people and not most_lost:
+        return matched
     example = photos[0].file if photos else next(iter(members), "")
     called = f"images are named such as {example}" if example else "there is no image"
     way_out = way_to_names(paths[0], matched.absent[0], form) if matched.absent else "write annotations into them"
     if not matched.people:
         raise PoseGANError(f"{files}: annotate none of the images, {named}; {called}; {way_out}")
-    if 2 * len(matched.absent) > len(annotations) and 2 * len(matched.people) < len(members):
-        lost = f"{len(matched.absent):,} of {len(annotations):,} annotations mean no image, {named}"
-        bare = f"{len(members) - len(matched.people):,} of {len(members):,} images have none"
-        raise PoseGANError(f"{files}: {lost}, and {bare}; {called}; {way_out}")
-    return matched
+    lost = f"{len(matched.absent):,} of {len(annotations):,} annotations mean no image, {named}"
+    bare = f"{len(members) - len(matched.people):,} of {len(members):,} images have none"
+    raise PoseGANError(f"{files}: {lost}, and {bare}; {called}; {way_out}")
 
 
 def estimate_in_parts(

@@ -68,17 +68,22 @@ def in_pixels(annotation: Annotation, size: tuple[int, int]) -> Annotation:
     if annotation.size is None or annotation.size == size:
         return annotation
     width, height = annotation.size
-    across, down = size[0] / width, size[1] / height
-    if annotation.size != FRACTIONS and not 1 / _SAME_SHAPE <= across / down <= _SAME_SHAPE:
+    stretch = size[0] * height / (size[1] * width)
+    if annotation.size != FRACTIONS and not 1 / _SAME_SHAPE <= stretch <= _SAME_SHAPE:
         raise PoseGANError(
             f"{annotation.image}: its file of keypoints says {width}x{height} pixels (width x height), the image has {size[0]}x{size[1]}; "
             "mend the size in the file"
         )
-    edge = 0.0 if annotation.size == FRACTIONS else 0.5  # pixel centres stand at whole numbers, so sizes count from half a pixel before
-    joints = annotation.keypoints.copy()
-    joints[:, :2] = (joints[:, :2] + edge) * np.array([across, down], np.float32) - edge
+    return annotation._replace(keypoints=scaled(annotation.keypoints, (width, height), size), size=size)
+
+
+def scaled(keypoints: Keypoints, old: tuple[int, int], new: tuple[int, int]) -> Keypoints:
+    """Keypoints of an image of one (width, height), or in FRACTIONS of it, in pixels of the same image at another."""
+    edge = 0.0 if old == FRACTIONS else 0.5  # the origin is the centre of the first pixel; fractions are given of whole pixels
+    joints = keypoints.copy()
+    joints[:, :2] = (joints[:, :2] + edge) * np.divide(new, old) - edge
     joints[joints[:, 2] <= 0] = 0
-    return annotation._replace(keypoints=joints, size=size)
+    return joints
 
 
 def damaged(path: Path, where: str, problem: str) -> PoseGANError:

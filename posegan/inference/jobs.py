@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import FRACTIONS
+from posegan.formats.annotation import FRACTIONS, scaled
 from posegan.images import Picture
 from posegan.inference.pose_texts import PoseText, read_row
 from posegan.inference.transfer import Fitted, PoseTransfer
@@ -127,12 +127,9 @@ class People:
 
 
 def as_person(keypoints: Keypoints, size: tuple[int, int] | None, image_size: tuple[int, int]) -> PersonPose:
-    """Joints that a file has for an image of `size` (width, height in pixels; None: of the image's own), as if they were found in it."""
-    width, height = size or image_size
-    joints = keypoints.copy()
-    joints[:, :2] = (joints[:, :2] + 0.5) * np.divide(image_size, (width, height)) - 0.5  # pixel centres stand at whole numbers
+    """Joints that a file has for an image of `size` (width, height; None: of the image's own; or FRACTIONS), as if found in it."""
+    joints = scaled(keypoints, size or image_size, image_size)
     there = joints[:, 2] > 0
-    joints[~there] = 0
     box = np.concatenate([joints[there, :2].min(axis=0), joints[there, :2].max(axis=0)])
     return PersonPose(joints.astype(np.float32), float(joints[there, 2].mean()), box.astype(np.float32))
 
@@ -221,7 +218,7 @@ def read_aim(pose: PoseText, transfer: PoseTransfer, found: dict[Path, Person | 
                 f"{pose.table}: gives joints in fractions of an image and does not say its size; make a table of it with "
                 "`python -m pipeline import-keypoints --size WIDTHxHEIGHT`, and name that"
             )
-        return Aim(place_keypoints(row.keypoints * np.array([*size, 1], np.float32), size, *transfer.size), None)
+        return Aim(place_keypoints(scaled(row.keypoints, FRACTIONS, size), size, *transfer.size), None)
     return Aim(library_pose(pose.name, *transfer.size), None)
 
 

@@ -42,7 +42,8 @@ class BatchNorm(nn.Module):
     """Each channel to mean 0 and variance 1 over the batch, then a gain and a bias of its own (Ioffe and Szegedy, 2015).
 
     So a layer sees numbers of the same size whatever the layers before it do, and may learn in larger steps. Where pictures are judged one
-    by one there is no batch: then running means of what was seen in training stand in. PyTorch's `nn.BatchNorm2d` is this, and faster.
+    by one there is no batch: then running means of what was seen in training stand in. PyTorch's `nn.BatchNorm2d` is this,
+    and faster: the networks below take it.
     """
 
     mean: Tensor

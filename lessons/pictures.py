@@ -25,8 +25,10 @@ def save_grid(path: Path, images: npt.NDArray[np.uint8], columns: int, scale: in
         top, left = gap + number // columns * height, gap + number % columns * width
         sheet[top : top + images.shape[1], left : left + images.shape[2]] = image
     picture = Image.fromarray(sheet)
-    # 64 colours are plenty for pictures this small, and a third of the file.
-    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).quantize(64)
+    # 64 greys are plenty, and a third of the file.
+    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).quantize(
+        64 if images.ndim == 3 else 256
+    )
     with atomic_path(path) as temporary:
         picture.save(temporary, "PNG", optimize=True)
 

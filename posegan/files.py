@@ -205,6 +205,8 @@ def _remove(path: Path) -> None:
 
 
 def _fsync_folder(folder: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened there
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

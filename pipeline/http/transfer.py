@@ -6,7 +6,6 @@ same (If-Range).
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import httpx
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from pipeline.http.answers import HEAD, ChangedError, Origin, Plan, RetryError, page_in, plan_answer, validator_of
@@ -93,12 +93,11 @@ def _verify_or_discard(part: "Part", verify: Callable[[Path], None]) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One transfer a folder; the lock ends with its process, however that ends."""
-    with (folder / ".lock").open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PoseGANError(f"{folder}: another download writes here; wait until it has ended") from None
-        yield
+    try:
+        with FileLock(folder / ".lock", blocking=False):
+            yield
+    except Timeout:
+        raise PoseGANError(f"{folder}: another download writes here; wait until it has ended") from None
 
 
 class Part:

@@ -3,6 +3,7 @@
 Looked at before a command does anything, for every option at once: a new command gets it with the types of its options.
 """
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,8 @@ class Output(click.Path):
             PoseGANError: it has no name of its own, or there is a folder in place of a file, or a file in place of a folder.
         """
         path = Path(str(super().convert(value, param, ctx)))
+        if not _is_first():
+            return path
         option = _shown(param)
         if self.what != "working folder" and path.name in ("", ".."):
             raise PoseGANError(f"{option} {str(value)!r}: expected the name of a {self.what.replace('either', 'file or folder')} to write")
@@ -58,6 +61,8 @@ class PlacedCommand(click.Command):
         Raises:
             PoseGANError: as `check_places`.
         """
+        if not _is_first():
+            return super().invoke(ctx)
         outputs, inputs = dict[str, Path](), list[Path]()
         for param in self.params:
             value = ctx.params.get(param.name or "")
@@ -108,6 +113,11 @@ def check_places(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:
             for place, (option, output) in places.items():
                 if place.parent == path.resolve() and place.is_file():
                     raise PoseGANError(f"{option} {output}: a file of {path}, which is read; choose another place for it")
+
+
+def _is_first() -> bool:
+    """Whether this process writes: of those that torchrun starts, the first alone does, and tells what is wrong once."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _place(path: Path) -> Path:

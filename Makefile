@@ -39,9 +39,8 @@ pose-model: .venv/ready  ## Train the shipped pose detector again and measure it
 	$(PYTHON) -m pipeline.pose_model train $(if $(START),--start $(START)) $(if $(REAL),--real $(REAL)) \
 		$(if $(ANNOTATIONS),--annotations $(ANNOTATIONS))
 
-lessons: .venv/ready  ## Run the six lessons, from a classifier in NumPy to a conditional GAN, in at most 8 minutes on two cores
+lessons: .venv/ready  ## Run the six lessons, from a classifier in NumPy to a conditional GAN
 	cd lessons && dvc repro
-	@cd lessons && dvc metrics show
 	@echo; echo "Numbers:  lessons/results/*/metrics.json"
 	@echo "Pictures: lessons/results/*/pictures/"
 	@echo "Text:     docs/lessons.md, and the files themselves, from lessons/lesson1_numpy_network.py on"

@@ -52,9 +52,8 @@ wheel: .venv/ready  ## Build dist/*.whl, the library alone, and draw a picture w
 	cd build/bare && venv/bin/posegan transfer 1.jpg --keypoints keypoints.csv --pose walking-3/left --out drawn.png
 	@du -sh dist/*.whl build/bare/venv; echo "Picture: build/bare/drawn.png"
 
-lessons: .venv/ready  ## Run the six lessons, from a classifier in NumPy to a conditional GAN, in at most 8 minutes on two cores
+lessons: .venv/ready  ## Run the six lessons, from a classifier in NumPy to a conditional GAN
 	cd lessons && dvc repro
-	@cd lessons && dvc metrics show
 	@echo; echo "Numbers:  lessons/results/*/metrics.json"
 	@echo "Pictures: lessons/results/*/pictures/"
 	@echo "Text:     docs/lessons.md, and the files themselves, from lessons/lesson1_numpy_network.py on"

@@ -50,13 +50,13 @@ def test_the_published_test_pairs_are_listed_in_their_order(tmp_path: Path) -> N
     pairs = read_pair_csv(PUBLISHED / "market-pairs-test.csv")
     write_table(tmp_path / "keypoints.parquet", keypoints_file(keypoints))
     write_table(tmp_path / "pairs.parquet", make_pairs(keypoints, pair_config(), pairs).table)
-    pictures = [jpeg(seed, 32, 32) for seed in range(50)]
+    pictures = [jpeg(seed, 64, 128) for seed in range(50)]  # the size that the published joints are of
     with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
         for number, name in enumerate(keypoints.table["image"].to_pylist()):
             archive.writestr(name, pictures[number % 50])
     config = ShardConfig(target_megabytes=4.0, maximum_images_per_sample=CAP)
     make_shards(tmp_path / "shards", tmp_path / "raw.zip", tmp_path / "keypoints.parquet", tmp_path / "pairs.parquet", config, None)
-    index, size = ShardIndex.load(tmp_path / "shards"), ImageConfig(height=32, width=32)
+    index, size = ShardIndex.load(tmp_path / "shards"), ImageConfig(height=128, width=64)
     stream = ListedStream(index, "test", size, 64, 12_000, 0)
     assert len(stream) == 12_000
     rows = [(source, target) for batch in stream for source, target in zip(batch.sources, batch.targets, strict=True)]

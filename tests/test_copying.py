@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from posegan.model.copying import Copies, blend, compose, move_parts, repaired, warp_image
-from posegan.model.geometry import body_masks, copy_affines, part_affines, part_masks, part_shapes
+from posegan.model.geometry import body_masks, copy_affines, part_affines, part_masks, part_shapes, person_masks
 from posegan.model.networks import Generator
 from posegan.skeleton import HEAD, JOINT_COUNT, LEFT_SHOULDER, LIMBS, NOSE, PARTS, RIGHT_ANKLE, RIGHT_SHOULDER, TORSO
 from tests.test_geometry import HEIGHT, MARKET, WIDTH, hide, poses, published
@@ -21,7 +21,7 @@ def picture(batch: int, seed: int = 0) -> Tensor:
 
 def copies_of(image: Tensor, source: Tensor, target: Tensor, offsets: Tensor | None = None) -> Copies:
     limbs = (part_shapes(source, HEIGHT, WIDTH)[:, 1:] > 0.5).any(dim=1, keepdim=True)
-    hidden = torch.cat((limbs, body_masks(source, HEIGHT, WIDTH)), dim=1)
+    hidden = torch.cat((limbs, person_masks(source, HEIGHT, WIDTH)), dim=1)
     affines, valid = copy_affines(source, target, *part_affines(source, target))
     return move_parts(image, affines, valid, part_shapes(target, HEIGHT, WIDTH), hidden, offsets)
 
@@ -121,13 +121,34 @@ def test_the_ground_is_copied_from_where_the_source_has_no_body_and_holes_have_i
     source, target = poses(1, noise=0), poses(1, noise=0)
     target[..., 0] += 14
     image = torch.zeros(1, 3, HEIGHT, WIDTH) + 0.5
-    image = torch.where(body_masks(source, HEIGHT, WIDTH), -0.8, image)
+    image = torch.where(person_masks(source, HEIGHT, WIDTH), -0.8, image)
     copies = copies_of(image, source, target)
-    body = body_masks(source, HEIGHT, WIDTH)
-    assert torch.equal(copies.usable[:, 3:] > 0, ~body)
+    person = person_masks(source, HEIGHT, WIDTH)
+    assert torch.equal(copies.usable[:, 3:] > 0, ~person | ~body_masks(target, HEIGHT, WIDTH))
     composed = compose(copies)[:, :3]
-    off = ~body_masks(target, HEIGHT, WIDTH).expand_as(composed)
+    bare = copies.usable[:, :3].amax(dim=1, keepdim=True) == 0  # no part's soft edge
+    off = (bare & ~body_masks(target, HEIGHT, WIDTH)).expand_as(composed)
+    assert (off & person).sum() > 1000
     torch.testing.assert_close(composed[off], torch.full_like(composed[off], 0.5), rtol=0, atol=0.01)
+
+
+def test_a_hole_in_the_ground_goes_on_in_the_grain_of_what_is_beside_it() -> None:
+    """Where the person stood there is a wall like that beside it: as rough as it, rows in their place."""
+    source, target = poses(1, noise=0), poses(1, noise=0)
+    target[..., 0] += 14
+    wall = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0)) * 0.4
+    wall[:, :, 60:] -= 1  # a pavement
+    person = person_masks(source, HEIGHT, WIDTH)
+    copies = copies_of(torch.where(person, 0.9, wall), source, target)
+    composed = compose(copies)[:, :3]
+    hole = person & ~body_masks(target, HEIGHT, WIDTH) & (copies.usable[:, :3].amax(dim=1, keepdim=True) == 0)
+    assert hole.sum() > 300
+    on_wall, on_pavement = (rows & hole[0, 0] for rows in (torch.arange(HEIGHT)[:, None] < 60, torch.arange(HEIGHT)[:, None] >= 60))
+    for place, low in ((on_wall, 0.0), (on_pavement, -1.0)):
+        values = composed[0][:, place]
+        assert values.min() > low - 0.01
+        assert values.max() < low + 0.41
+        assert 0.7 < values.std() / wall[0][:, place].std() < 1.1
 
 
 def test_a_mixture_lies_between_what_is_mixed_and_logits_decide() -> None:
@@ -137,8 +158,17 @@ def test_a_mixture_lies_between_what_is_mixed_and_logits_decide() -> None:
     assert blend(copies, logits, drawn).abs().max() <= 1
     torch.testing.assert_close(blend(copies, logits - 50, drawn), drawn, rtol=0, atol=1e-3)
     logits[:, 3] = 50
-    ground = ~body_masks(source, HEIGHT, WIDTH).expand(-1, 3, -1, -1)
+    ground = ~person_masks(source, HEIGHT, WIDTH).expand(-1, 3, -1, -1)
     torch.testing.assert_close(blend(copies, logits, drawn)[ground], image[ground], rtol=0, atol=0.02)
+
+
+def test_an_untrained_generator_draws_what_was_laid_together() -> None:
+    """It begins with the best that is known without learning, and not with a wash of random colour."""
+    generator = Generator(model(**COPYING), SIZE).eval()
+    image, source, target = picture(2), poses(2, 1), poses(2, 2)
+    with torch.no_grad():
+        drawn = generator(image, source, target).image
+    assert (drawn - compose(copies_of(image, source, target))[:, :3]).abs().mean() < 0.03
 
 
 def test_a_repair_begins_at_the_colour_and_reaches_any_other() -> None:

@@ -19,9 +19,23 @@ from posegan.model.geometry import (
     part_affines,
     part_masks,
     part_shapes,
+    person_masks,
     poses_between,
 )
-from posegan.skeleton import HEAD, JOINT_COUNT, LIMBS, MIRROR, MIRROR_LIMB, NECK, PARTS, RIGHT_ANKLE, RIGHT_KNEE, RIGHT_SHOULDER, TORSO
+from posegan.skeleton import (
+    HEAD,
+    JOINT_COUNT,
+    LEFT_ANKLE,
+    LIMBS,
+    MIRROR,
+    MIRROR_LIMB,
+    NECK,
+    PARTS,
+    RIGHT_ANKLE,
+    RIGHT_KNEE,
+    RIGHT_SHOULDER,
+    TORSO,
+)
 
 HEIGHT, WIDTH = 128, 64
 MARKET = Path(__file__).resolve().parents[1] / "../shared/market1501/market-annotation-train.csv"
@@ -201,6 +215,19 @@ def test_a_body_is_its_torso_head_and_limbs_and_little_else() -> None:
     assert 0.2 < body.float().mean() < 0.6
     assert body_masks(hide(keypoints, RIGHT_SHOULDER), HEIGHT, WIDTH).sum() < body.sum()
     assert not body_masks(hide(keypoints, *range(JOINT_COUNT)), HEIGHT, WIDTH).any()
+
+
+def test_a_person_is_the_body_and_what_is_about_hands_and_feet() -> None:
+    keypoints = poses(4, 2)
+    person, body = person_masks(keypoints, HEIGHT, WIDTH), body_masks(keypoints, HEIGHT, WIDTH)
+    assert (person | ~body).all()
+    scale = 40.0  # shoulder-hip length of `poses`, about
+    for ankle in (RIGHT_ANKLE, LEFT_ANKLE):
+        x, y = keypoints[:, ankle, 0].long(), (keypoints[:, ankle, 1] + 0.25 * scale).long().clamp(max=HEIGHT - 1)
+        assert person[torch.arange(4), 0, y, x.clamp(0, WIDTH - 1)].all()  # a shoe
+    no_feet = hide(keypoints, RIGHT_ANKLE, LEFT_ANKLE)
+    assert person_masks(no_feet, HEIGHT, WIDTH).sum() < person.sum()
+    assert not person_masks(hide(keypoints, *range(JOINT_COUNT)), HEIGHT, WIDTH).any()
 
 
 def test_a_mirrored_pose_is_that_of_the_mirrored_picture() -> None:

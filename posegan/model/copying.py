@@ -1,8 +1,8 @@
 """The deformable skip one level further, in the image itself: source pixels, moved part by part, from which the generator may copy.
 
 What it draws anew is never as sharp as what it may copy, and needs far more training. So each pixel of the picture is a mixture of what
-the parts bring there, of the source's own pixel at that place (the ground, where the source shows no body), and of a pixel drawn; the
-generator says how much of each.
+the parts bring there, of the ground at that place (the source without its person), and of a pixel drawn; the generator says how much of
+each.
 
 Legend: B batch, P parts, H x W pixels. Up to three parts are read at a pixel, and the ground: N = 4 copies, in the order below.
 """
@@ -25,7 +25,7 @@ _LIMIT = 12.0  # of logits: e^12 to 1 is all of a picture's grey levels, many ti
 class Copies(NamedTuple):
     """What may be copied to each target pixel."""
 
-    images: Tensor  # (B, N, 3, H, W) in [-1, 1]
+    images: Tensor  # (B, N, 3, H, W) in [-1, 1]; the last is the ground, with what the person hid filled
     usable: Tensor  # (B, N, H, W) in [0, 1]: 0 where there is no such part, or what it brings is not of it
     body: Tensor  # (B, 1, H, W) bool: where the target has its body
 
@@ -38,11 +38,11 @@ def move_parts(source: Tensor, affines: Tensor, valid: Tensor, shapes: Tensor, h
         affines, valid: as of `posegan.model.warp.warp_features`.
         shapes: `(B, P, H, W)` in [0, 1]: how far each target pixel is each part's; the first part's is the whole body.
         hidden: `(B, 2, H, W)` bool: what neither the torso nor the ground should be copied from: the source's head and limbs,
-            which may be before the torso, and all of its body.
+            which may be before the torso, and all of its person.
         offsets: `(B, 2, H, W)` x and y in pixels, or None.
     """
     height, width = source.shape[2:]
-    shapes = shapes * valid[:, :, None, None]
+    body, shapes = shapes[:, :1] > 0, shapes * valid[:, :, None, None]
     part = _layers(shapes > _FAINT)
     there = shapes.gather(1, part)
     there = torch.cat((there[:, :1], there[:, 1:] * (part[:, 1:] > 0)), dim=1)
@@ -53,8 +53,9 @@ def move_parts(source: Tensor, affines: Tensor, valid: Tensor, shapes: Tensor, h
     read = read.view(-1, read.shape[1], *part.shape[1:]).transpose(1, 2)  # (B, 3, 4, H, W)
     colours, before = torch.split(read, [3, 1], dim=2)
     own = inside * there
-    own = torch.cat((own[:, :1] * (1 - before[:, 0].detach()), own[:, 1:], (~hidden[:, 1:]).to(own.dtype)), dim=1)
-    return Copies(torch.cat((colours, source[:, None]), dim=1), own, shapes[:, :1] > 0)
+    shown = ~hidden[:, 1:]
+    own = torch.cat((own[:, :1] * (1 - before[:, 0].detach()), own[:, 1:], (shown | ~body).to(own.dtype)), dim=1)
+    return Copies(torch.cat((colours, _ground(source, shown)[:, None]), dim=1), own, body)
 
 
 @torch.no_grad()
@@ -78,15 +79,13 @@ def warp_image(source: Tensor, source_keypoints: Tensor, target_keypoints: Tenso
 def compose(copies: Copies) -> Tensor:
     """The copies laid over one another without any learning, `(B, 4, H, W)`: colours, and how far a part of the body is there to be copied.
 
-    Later parts lie above earlier ones; the ground lies below them where the target has its body, and above the torso elsewhere. Where
-    nothing is usable the colours are those about there, of the body on it and of the ground off it.
+    Later parts lie above earlier ones; the ground lies below them where the target has its body, and above them elsewhere. Where
+    nothing is usable the colours are means of the body's about there.
     """
-    shares = copies.usable * _usual(copies, (0.0, 4.0, 8.0), (-4.0, 2.0)).exp()
+    shares, little = copies.usable * _usual(copies, (0.0, 4.0, 8.0), (-4.0, 8.0)).exp(), 1e-3
     laid = copies.images * shares[:, :, None]
     of_body = _surroundings(laid[:, :_GROUND].sum(dim=1), shares[:, :_GROUND].sum(dim=1, keepdim=True))
-    of_ground = _surroundings(laid[:, _GROUND], shares[:, _GROUND:])
-    filled, little = torch.where(copies.body, of_body, of_ground), 1e-3
-    colours = (laid.sum(dim=1) + little * filled) / (shares.sum(dim=1, keepdim=True) + little)
+    colours = (laid.sum(dim=1) + little * of_body) / (shares.sum(dim=1, keepdim=True) + little)
     return torch.cat((colours, copies.usable[:, :_GROUND].amax(dim=1, keepdim=True) * copies.body), dim=1)
 
 
@@ -118,6 +117,34 @@ def _surroundings(weighted: Tensor, weight: Tensor) -> Tensor:
         means = F.adaptive_avg_pool2d(weighted, blocks)
         total = total * 0.01 + F.interpolate(means, weight.shape[2:], mode="bilinear", align_corners=False)
     return total[:, :3] / total[:, 3:].clamp(min=1e-9)
+
+
+def _ground(source: Tensor, shown: Tensor) -> Tensor:
+    """The source without its person, `(B, 3, H, W)`: what they hide is filled in the grain of what is beside them.
+
+    Each row is mirrored at the hole's two edges, the nearer one more; what lies between a hole and the next one, or the border, to and
+    fro where the hole is wider. A row of which nothing is shown has the colours about it. What fills has no gradient.
+    """
+    with torch.no_grad():
+        left, weight = _bounced(shown)
+        right, weight_right = (found.flip(3) for found in _bounced(shown.flip(3)))
+        right = source.shape[3] - 1 - right
+        total = sum(share * source.gather(3, place.expand_as(source)) for share, place in ((weight, left), (weight_right, right)))
+        weight = weight + weight_right
+        about = _surroundings(source * shown, shown.to(source.dtype))
+        filled = torch.where(weight > 0, total / weight.clamp(min=1e-9), about)
+    return torch.where(shown, source, filled)
+
+
+def _bounced(known: Tensor) -> tuple[Tensor, Tensor]:
+    """For each pixel the column, left of it, of its mirror image in what is known there, and how much that counts; both `(B, 1, H, W)`."""
+    x = torch.arange(known.shape[3], device=known.device).expand(known.shape)
+    edge = torch.where(known, x, -1).cummax(dim=3).values
+    start = torch.where(known, -1, x).cummax(dim=3).values.gather(3, edge.clamp(min=0)) + 1
+    length = edge - start + 1
+    step = torch.remainder(x - edge - 1, 2 * length.clamp(min=1))
+    place = torch.where(step < length, edge - step, start + step - length)
+    return place.clamp(min=0), torch.where(edge >= 0, (x - edge + 1).float().pow(-2), 0)
 
 
 def _usual(copies: Copies, parts: tuple[float, float, float], ground: tuple[float, float]) -> Tensor:

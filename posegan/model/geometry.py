@@ -12,15 +12,19 @@ from torch import Tensor
 
 from posegan.skeleton import (
     HEAD,
+    LEFT_ANKLE,
     LEFT_KNEE,
     LEFT_SHOULDER,
+    LEFT_WRIST,
     LIMBS,
     MIRROR,
     MIRROR_LIMB,
     NECK,
     NOSE,
+    RIGHT_ANKLE,
     RIGHT_KNEE,
     RIGHT_SHOULDER,
+    RIGHT_WRIST,
     SHOULDER_HIP_SIDES,
     TORSO,
 )
@@ -34,6 +38,7 @@ HEAD_EDGE = 0.1  # of its radius
 LIMB_SHAPE_RADIUS = 0.14
 LIMB_SHAPE_EDGE = 0.02
 LIMB_SHAPE_REACH = 0.6  # of the masks' reach past a limb's end
+ENDS = ((0.4, [RIGHT_ANKLE, LEFT_ANKLE]), (0.25, [RIGHT_WRIST, LEFT_WRIST]))  # radii of feet and hands, in shoulder-hip lengths
 BODY_MARGIN = 0.2  # in shoulder-hip lengths: how far the body reaches past its torso's joints
 TURNED = 0.12  # shoulder-hip lengths that a nose is to the side of the neck, where a head looks to that side
 STEEPEST_COPY = 4.0  # source pixels from one target pixel to the next; beyond, a copy is noise
@@ -97,6 +102,25 @@ def body_masks(keypoints: Tensor, height: int, width: int) -> Tensor:
     torso = (along.sub(length / 2).abs() < length / 2 + BODY_MARGIN * scale) & (across.abs() < half) & whole
     body: Tensor = torso | part_masks(keypoints, height, width)[:, 1:].any(dim=1, keepdim=True)
     return body
+
+
+@torch.no_grad()
+def person_masks(keypoints: Tensor, height: int, width: int) -> Tensor:
+    """Where a pose may show anything of the person, `(B, 1, H, W)` bool: `body_masks`, and what is about ankles and wrists.
+
+    Joints end there and people do not: what is left of a shoe would be copied with the ground.
+    """
+    points, visible = _split(keypoints)
+    points = points.float()
+    scale = _torso_scale(points, visible)[:, None, None, None]
+    masks = body_masks(keypoints, height, width)
+    x = torch.arange(width, device=points.device, dtype=points.dtype)
+    y = torch.arange(height, device=points.device, dtype=points.dtype)[:, None]
+    for radius, joints in ENDS:
+        centre = points[:, joints, :, None, None]  # (B, 2, 2, 1, 1)
+        near = (x - centre[:, :, 0]).square() + (y - centre[:, :, 1]).square() < (radius * scale).square()
+        masks |= (near & visible[:, joints, None, None]).any(dim=1, keepdim=True)
+    return masks
 
 
 @torch.no_grad()

@@ -18,7 +18,17 @@ from torch import Tensor, nn
 from posegan.config import ImageConfig, ModelConfig, Upsampling
 from posegan.errors import PoseGANError
 from posegan.model.copying import COPIES, Copies, blend, compose, move_parts, repaired
-from posegan.model.geometry import body_affine, body_masks, copy_affines, heatmaps, part_affines, part_masks, part_shapes, poses_between
+from posegan.model.geometry import (
+    body_affine,
+    body_masks,
+    copy_affines,
+    heatmaps,
+    part_affines,
+    part_masks,
+    part_shapes,
+    person_masks,
+    poses_between,
+)
 from posegan.model.layers import DownBlock, UpBlock, initialise
 from posegan.model.warp import warp_features
 from posegan.skeleton import JOINT_COUNT
@@ -108,13 +118,13 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def _shapes(self, source_keypoints: Tensor, target_keypoints: Tensor) -> tuple[Tensor, Tensor]:
-        """The target's parts, soft, `(B, P, H, W)`, and the source's limbs and body, `(B, 2, H, W)` bool."""
+        """The target's parts, soft, `(B, P, H, W)`, and the source's limbs and all of its person, `(B, 2, H, W)` bool."""
         size = self.image.height, self.image.width
-        body = body_masks(source_keypoints, *size)
+        person = person_masks(source_keypoints, *size)
         if self.model.deformation not in BY_PARTS:
-            return body_masks(target_keypoints, *size).float(), torch.cat((torch.zeros_like(body), body), dim=1)
+            return body_masks(target_keypoints, *size).float(), torch.cat((torch.zeros_like(person), person), dim=1)
         limbs = (part_shapes(source_keypoints, *size)[:, 1:] > 0.5).any(dim=1, keepdim=True)
-        return part_shapes(target_keypoints, *size), torch.cat((limbs, body), dim=1)
+        return part_shapes(target_keypoints, *size), torch.cat((limbs, person), dim=1)
 
     def _deform(
         self, appearance: list[Tensor], pose: list[Tensor], affines: Tensor, valid: Tensor, masks: Tensor
@@ -186,8 +196,9 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def start_undecided(self) -> None:
-        """Mix in what is usual of each copy, until training knows better."""
-        self.last.weight[IMAGE_CHANNELS:].zero_()
+        """Draw what was laid together, and mix in what is usual of each copy, until training knows better."""
+        if self.repair is not None:
+            self.last.weight.zero_()
 
     def forward(self, skips: list[list[Tensor]], copies: Copies | None = None) -> Tensor:
         """The image `(B, 3, H, W)`."""

@@ -33,7 +33,8 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
 def card_of(name: str) -> dict[str, Any]:
-    return json.loads((FOLDER / name / CARD).read_text())
+    card: dict[str, Any] = json.loads((FOLDER / name / CARD).read_text())
+    return card
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,8 +59,12 @@ def test_the_plans_are_what_ships_and_the_page_is_that_of_the_cards() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plan_is_what_its_weights_were_trained_with(name: str) -> None:
-    planned = parse_params(changed(PARAMS, {"train": PLANS[name].train})).train.model_dump()
-    assert {key: value for key, value in card_of(name)["train"].items() if planned[key] != value and value != "recipe"} == {}
+    cards = card_of(name)["train"]
+    for stretch, was in zip(PLANS[name].stretches, cards, strict=True):
+        planned = parse_params(changed(PARAMS, {"train": stretch})).train.model_dump()
+        own = {key: value for key, value in was.items() if value != "recipe" and key != "initial_sha256"}
+        assert {key: value for key, value in own.items() if planned[key] != value} == {}
+    assert [bool(was["initial_sha256"]) for was in cards] == [number > 0 for number in range(len(cards))]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -110,7 +115,7 @@ def trained(folder: Path) -> Path:
 
 def test_packing_halves_both_networks_and_keeps_them_a_pair(tmp_path: Path) -> None:
     folder = trained(tmp_path / "run")
-    pack("real", folder / "models", tmp_path / "shipped" / "real", {"batch_size": 2, "iterations": 6})
+    pack("real", folder / "models", tmp_path / "shipped" / "real", [{"batch_size": 2, "iterations": 4}, {"batch_size": 2, "iterations": 2}])
     out = tmp_path / "shipped" / "real"
     card = json.loads((out / CARD).read_text())
     assert card["trained_on"] == f"12 pairs of {PLANS['real'].people}"
@@ -126,7 +131,7 @@ def test_a_card_has_what_was_measured_and_a_page_shows_it(tmp_path: Path) -> Non
     assert found["rows"]["generated"] == dict.fromkeys(COLUMNS) | {"ssim": 0.25, "pck": 0.5, "mask_l1": 0.1}
     assert found["rows"]["warped"]["pck"] == 0.125
     assert found["rows"]["real"] == {"ssim": 1.0, "mask_ssim": 1.0, "mask_l1": 0.0, "pck": 0.9, "ds": None, "sharpness": 1.0}
-    pack("drawn", trained(tmp_path / "run") / "models", tmp_path / "drawn", {"batch_size": 2})
+    pack("drawn", trained(tmp_path / "run") / "models", tmp_path / "drawn", [{"batch_size": 2, "iterations": 6}])
     write_card(tmp_path / "drawn", {"measured": {"real": found}})
     text = (tmp_path / "README.md").read_text()
     assert "9 test pairs of real people, whom no training saw; joints found by a detector" in text
@@ -143,7 +148,8 @@ def market(folder: Path) -> Market:
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_every_plans_parameters_are_valid(tmp_path: Path, kind: str) -> None:
-    params = parse_params(changed(PARAMS, data_of(kind, market(tmp_path / "market")), {"train": PLANS[kind].train}))
+    data = data_of(kind, market(tmp_path / "market"))
+    params = [parse_params(changed(PARAMS, data, {"train": stretch})) for stretch in PLANS[kind].stretches][-1]
     assert params.evaluate.pairs == (2 if kind == "real" else PARAMS["evaluate"]["pairs"])
     assert params.evaluate.detector.image_size == (256 if kind == "real" else "auto")
 
@@ -156,10 +162,12 @@ def test_changes_leave_the_rest_and_the_original_as_they_are() -> None:
 
 def test_one_command_runs_the_stages_once_packs_and_measures_on_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[str, str]] = []
+    starts: list[str] = []
 
     def run(folder: Path, stage: str, *arguments: str) -> None:
         ran.append((folder.name, stage))
         if stage == "train":
+            starts.append(yaml.safe_load((folder / "params.yaml").read_text())["train"]["initial"])
             trained(folder)
         if stage == "evaluate":
             name = arguments[arguments.index("--metrics") + 1]
@@ -167,17 +175,20 @@ def test_one_command_runs_the_stages_once_packs_and_measures_on_both(tmp_path: P
 
     monkeypatch.setattr(command, "run", run)
     monkeypatch.setattr(command, "FOLDER", tmp_path / "shipped")
+    monkeypatch.setitem(PLANS, "real", PLANS["real"]._replace(stretches=({"iterations": 5}, {"iterations": 7})))
     files = market(tmp_path / "market")
     options = ["--work", str(tmp_path), "--real", str(files.archive), "--annotations", str(files.annotations), "--pairs", str(files.pairs)]
     result = CliRunner().invoke(main, ["train", "real", *options])
     assert result.exit_code == 0, result.output
     data = ["download", "pose", "pair", "shard"]
     assert ran == [
-        *(("train-real", stage) for stage in (*data, "train")),
+        *(("train-real", stage) for stage in (*data, *["train"] * 2)),
         *(("judge-drawn", stage) for stage in (*data, "evaluate")),
         *(("judge-real", stage) for stage in (*data, "evaluate")),
     ]
     card = json.loads((tmp_path / "shipped" / "real" / CARD).read_text())
+    assert starts == ["", str(tmp_path / "train-real" / "stretch-1" / GENERATOR)]
+    assert card["train"][1]["initial_sha256"] == sha256_of(tmp_path / "train-real" / "stretch-1" / GENERATOR)
     assert {kind: each["rows"]["generated"]["pck"] for kind, each in card["measured"].items()} == {"drawn": 0.5, "real": 0.5}
     ran.clear()
     assert CliRunner().invoke(main, ["measure", "real", "--work", str(tmp_path)]).exit_code == 0

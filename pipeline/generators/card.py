@@ -20,14 +20,14 @@ ROWS = {"generated": "", "warped": "warp_", "copied": "copy_", "real": "real_"}
 _PERFECT = {"ssim": 1.0, "mask_ssim": 1.0, "mask_l1": 0.0, "sharpness": 1.0}  # of the real image against itself
 
 
-def pack(name: str, models: Path, folder: Path, train: Mapping[str, Any]) -> None:
+def pack(name: str, models: Path, folder: Path, stretches: Sequence[Mapping[str, Any]]) -> None:
     """Write a training's generator and discriminator in half precision into `folder`, with a card that has no figures yet.
 
     Args:
         name: of the plan.
         models: the folder that the train stage wrote.
         folder: that of the shipped generator.
-        train: the section `train` that it was trained with.
+        stretches: the sections `train` that it was trained with, one after the other.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = read_generator_card(models / GENERATOR)
@@ -36,7 +36,7 @@ def pack(name: str, models: Path, folder: Path, train: Mapping[str, Any]) -> Non
     judged = save_discriminator(folder / DISCRIMINATOR, judge, made.model, torch.float16)
     provenance = made.provenance | {"shipped_as": name, DISCRIMINATOR_SHA256: judged}
     save_generator(folder / GENERATOR, load_generator(models / GENERATOR), made.model, made.image, provenance, torch.float16)
-    pairs = int(provenance["step"]) * int(train["batch_size"])
+    pairs = sum(train["iterations"] * train["batch_size"] for train in stretches)
     plan = PLANS[name]
     write_card(
         folder,
@@ -47,10 +47,11 @@ def pack(name: str, models: Path, folder: Path, train: Mapping[str, Any]) -> Non
             "size": [made.image.height, made.image.width],
             "trained_on": f"{pairs:,} pairs of {plan.people}",
             "terms": plan.terms,
+            "remark": plan.remark,
             "command": f"python -m pipeline.generators train {name}",
             "recipe": provenance["recipe"],
             "model": made.model.model_dump(),
-            "train": {key: train[key] for key in sorted(train)},
+            "train": [{key: train[key] for key in sorted(train) if key != "initial"} for train in stretches],
             "torch": provenance["torch"],
             "measured": {},
         },
@@ -89,6 +90,7 @@ def _section(card: Mapping[str, Any]) -> str:
         f"half precision, {card['bytes'] / 1e6:.1f} MB, SHA-256 {card['sha256']}",
         f"- trained on {card['trained_on']}",
         f"- terms: {card['terms']}",
+        *([f"- {card['remark']}"] if card["remark"] else []),
         f"- made by `{card['command']}`",
     ]
     return "\n".join([*facts, *(_table(kind, each) for kind, each in card["measured"].items()), ""])

@@ -2,9 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from pipeline.generators.card import figures, pack, write_card
 from pipeline.generators.plans import PLANS, Changes, Market, changed, data_of
 from posegan.cli import ProgramGroup
 from posegan.errors import PoseGANError
-from posegan.files import write_atomically
+from posegan.files import atomic_path, sha256_of, write_atomically
 from posegan.inference.shipped import FOLDER, GENERATOR
+from posegan.model.generator_file import DISCRIMINATOR
 from posegan.places import FILE, WORKING_FOLDER
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +51,7 @@ def main() -> None:
 
 @main.command()
 @_options
-@click.option("--trained", type=FILE, help="Take the finished training in this folder (params.yaml, models/) instead.")
+@click.option("--trained", type=FILE, help="Take the finished training in this folder (params.yaml, models/) as the last stretch.")
 def train(
     name: str, work: Path, real: Path | None, annotations: Path | None, pairs: Path | None, judge: str, trained: Path | None
 ) -> None:  # fmt: skip
@@ -58,11 +60,14 @@ def train(
     Stopped, the same command goes on. Market-1501 is for research only: so is what `real` makes of it.
     """
     market = _market(real, annotations, pairs, judge)
-    folder = trained or work / f"train-{name}"
+    sections = [changed(_params(), {"train": stretch})["train"] for stretch in PLANS[name].stretches]
     if trained is None:
-        prepare(folder, {**data_of(name, market), "train": PLANS[name].train})
-        run(folder, "train")
-    pack(name, folder / "models", FOLDER / name, yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["train"])
+        folder = work / f"train-{name}"
+        prepare(folder, data_of(name, market))
+        models = train_stretches(folder, sections)
+    else:
+        models, sections[-1] = trained / "models", yaml.safe_load((trained / "params.yaml").read_text(encoding="utf-8"))["train"]
+    pack(name, models, FOLDER / name, sections)
     measure_all(name, work, market)
 
 
@@ -71,6 +76,25 @@ def train(
 def measure(name: str, work: Path, real: Path | None, annotations: Path | None, pairs: Path | None, judge: str) -> None:
     """Judge the shipped generator NAME on drawn test people, and on real ones where --real names them; write its card."""
     measure_all(name, work, _market(real, annotations, pairs, judge))
+
+
+def train_stretches(folder: Path, sections: Sequence[dict[str, Any]]) -> Path:
+    """Train in `folder` with each section `train` in turn, from where the one before ended; gives the folder of the last one's models.
+
+    The sections are given the address of what they start from.
+    """
+    models = folder / "models"
+    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    for number, section in enumerate(sections, 1):
+        if number > 1:
+            section.update(initial=str((models / GENERATOR).absolute()), initial_sha256=sha256_of(models / GENERATOR))
+        write_atomically(folder / "params.yaml", yaml.safe_dump({**params, "train": section}, sort_keys=False))
+        run(folder, "train")
+        models = folder / f"stretch-{number}"
+        for name in (GENERATOR, DISCRIMINATOR):
+            with atomic_path(models / name) as temporary:
+                shutil.copyfile(folder / "models" / name, temporary)
+    return models
 
 
 def measure_all(name: str, work: Path, market: Market | None) -> None:
@@ -93,7 +117,7 @@ def measure_all(name: str, work: Path, market: Market | None) -> None:
 def prepare(folder: Path, changes: Changes) -> None:
     """Write params.yaml into `folder` and run the stages up to the shards, unless that was done with the same values."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(changed(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")), changes), sort_keys=False)
+    text = yaml.safe_dump(changed(_params(), changes), sort_keys=False)
     path, done = folder / "params.yaml", folder / "data.done"
     if not (done.is_file() and done.read_text(encoding="utf-8") == text):
         write_atomically(path, text)
@@ -113,6 +137,11 @@ def run(folder: Path, stage: str, *arguments: str) -> None:
     line = [sys.executable, "-m", "pipeline", stage, *arguments]
     if code := subprocess.run(line, cwd=folder, env=environment, check=False).returncode:
         raise PoseGANError(f"{stage} in {folder} failed with exit code {code}; its message is above")
+
+
+def _params() -> dict[str, Any]:
+    params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return params
 
 
 def _market(real: Path | None, annotations: Path | None, pairs: Path | None, judge: str) -> Market | None:

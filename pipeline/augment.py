@@ -20,12 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from pipeline.doubts import refuse_unbelievable
 from pipeline.raw_archive import ImageName, image_members, open_archive, parse_name, read_member
 from posegan.device import keep_freed_memory
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, check_replaceable, contents, sha256_of, write_atomically
-from posegan.formats.table import Keypoints, read_keypoints
-from posegan.images import ImageError, Picture, decode_image, encode_jpeg
+from posegan.formats.table import Keypoints, other_size, read_keypoints
+from posegan.images import Picture, decode_image, encode_jpeg
 from posegan.inference.transfer import Fitted, PoseTransfer
 from posegan.people.detection import Posed
 from posegan.people.placing import place_keypoints
@@ -84,6 +85,7 @@ def augment(raw: Path, keypoints: Path, model: Path, out: Path, per_image: int, 
             click.echo(f"augment: {out} is complete")
             return
         raise PoseGANError(f"{out}: holds drawings of other settings; remove it or choose another --out")
+    refuse_unbelievable(str(keypoints), table)
     written, skipped = write_augmented(out, raw, sources, transfer, recipe)
     click.echo(f"augment: {written:,} drawings of {len(sources) - skipped:,} images written to {out}; {skipped:,} images were unreadable")
 
@@ -141,6 +143,9 @@ def write_augmented(out: Path, raw: Path, sources: Sequence[Source], transfer: P
                 (staging / member).parent.mkdir(exist_ok=True)
                 (staging / member).write_bytes(read_member(archive, member))
     rows = [Made(*row) for start in parts for row in json.loads((staging / "parts" / f"{start:08d}.json").read_text())]
+    if not rows:
+        shutil.rmtree(staging)
+        raise PoseGANError(f"{raw}: none of the {len(sources):,} train images can be read, such as {sources[0].image}; get a whole copy")
     _write_manifest(staging / MANIFEST, rows, recipe)
     shutil.rmtree(staging / "parts")
     if out.is_dir():
@@ -157,9 +162,16 @@ def _draw_part(
     for place in range(start, min(start + _SOURCES_A_PART, len(sources))):
         source = sources[place]
         try:
-            fitted = transfer.fit(Posed(decode_image(read_member(archive, source.image)), source.joints))
-        except (ImageError, PoseGANError, KeyError):
+            image = decode_image(read_member(archive, source.image))
+        except KeyError:
+            raise PoseGANError(
+                f"{archive.filename}: has no member {source.image}, which the table of keypoints names; run the pose stage again"
+            ) from None
+        except PoseGANError:
             continue  # counted by the caller: no row of the manifest has this source
+        if image.size != source.size:
+            raise other_size(str(archive.filename), source.image, image.size, source.size)
+        fitted = transfer.fit(Posed(image, source.joints))
         others = chosen_poses(place, len(sources), recipe["per_image"], recipe["seed"], source.number)
         for draw, other in enumerate(others, start=1):
             names.append((generated_name(source, draw), source, sources[other]))

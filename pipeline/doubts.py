@@ -3,6 +3,7 @@
 Nothing here changes a joint. Legend: N images, K = 18 joints.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from posegan.errors import PoseGANError
 from posegan.formats.plausible import are_shares, refuse_shares
-from posegan.formats.table import MENDED, Keypoints
+from posegan.formats.table import MENDED, Keypoints, row_name
 from posegan.skeleton import JOINTS, LEFT_EYE, LEFT_HIP, LEFT_SHOULDER, NOSE, RIGHT_EYE, RIGHT_HIP, RIGHT_SHOULDER, TORSO
 
 Bools = npt.NDArray[np.bool_]
@@ -20,6 +21,8 @@ _ENOUGH = 8  # people, before how most of them stand says something
 _CORNER, _ENOUGH_FOR_CORNER = 0.6, 20
 # In lengths of the torso: narrower shoulders, hips and eyes have no clear order.
 _SHOULDERS, _HIPS, _EYES = 0.2, 0.1, 0.02
+# Right and left joints whose order a frontal person shows.
+_SIDES = ((RIGHT_SHOULDER, LEFT_SHOULDER), (RIGHT_HIP, LEFT_HIP), (RIGHT_EYE, LEFT_EYE))
 
 
 class Doubt(NamedTuple):
@@ -30,10 +33,12 @@ class Doubt(NamedTuple):
     looked_at: Bools  # (N,) those that could show it
     told: bool  # in a summary; a page shows all
     hint: str = ""
+    show: Callable[[int], Sequence[tuple[int, int]]] = lambda row: ()  # the joints and axes that show it in the image of a row
 
     def example(self, keypoints: Keypoints) -> str:
-        """The first image of it."""
-        return str(keypoints.table["image"][int(np.flatnonzero(self.images)[0])].as_py())
+        """The first image of it, by row, name and columns, as a refusal names them."""
+        row = int(np.flatnonzero(self.images)[0])
+        return ", ".join([row_name(keypoints.table, row), *(_value(keypoints, row, *place) for place in self.show(row))])
 
 
 def doubts(keypoints: Keypoints) -> list[Doubt]:
@@ -43,28 +48,33 @@ def doubts(keypoints: Keypoints) -> list[Doubt]:
     visible = joints[..., 2] > 0
     people: Bools = np.asarray(visible.any(axis=1), dtype=bool)
     shares = are_shares(joints)
-    beyond = joints_outside(joints, sizes)
-    outside: Bools = np.asarray(beyond.any(axis=1), dtype=bool)
+    beyond = _beyond(joints, sizes)
+    outside: Bools = np.asarray(beyond.any(axis=(1, 2)), dtype=bool)
     lying, upside_down, whole = _attitudes(joints)
     exchanged, frontal = exchanged_sides(joints)
     many = whole.sum() >= _ENOUGH
     corner = _only_corner(joints, sizes)
+
+    def first(there: Bools) -> Callable[[int], Sequence[tuple[int, int]]]:
+        """The first of the joints and axes (N, K, 2) of a row that are `there`."""
+        return lambda row: [tuple(place.tolist()) for place in np.argwhere(there[row])[:1]]
+
+    def torso(axis: int) -> Callable[[int], Sequence[tuple[int, int]]]:
+        return lambda row: ((RIGHT_SHOULDER, axis), (RIGHT_HIP, axis))
+
     return [
-        Doubt("coordinates within 0..1, as shares of the image", shares, people, bool(shares.any()), "multiply them by width and height"),
-        Doubt("joints outside of the image", outside, people, bool(outside.any()), _outside_hint(keypoints, beyond, sizes, lying)),
-        Doubt("bodies that lie", lying, whole, many and lying.sum() > whole.sum() / 2, "are x and y exchanged?"),
-        Doubt(
-            "shoulders below the hips",
-            upside_down,
-            whole,
-            many and upside_down.sum() > whole.sum() / 2,
-            "is y counted from the image's lower edge?",
-        ),
+        Doubt("coordinates within 0..1, as shares of the image", shares, people, bool(shares.any()), "multiply them by width and height",
+              first(np.repeat(visible[..., None], 2, axis=2))),
+        Doubt("joints outside of the image", outside, people, bool(outside.any()), _outside_hint(keypoints, beyond, sizes, lying),
+              first(beyond)),
+        Doubt("bodies that lie", lying, whole, many and lying.sum() > whole.sum() / 2, "are x and y exchanged?", torso(0)),
+        Doubt("shoulders below the hips", upside_down, whole, many and upside_down.sum() > whole.sum() / 2,
+              "is y counted from the image's lower edge?", torso(1)),
         Doubt("joints in the image's upper left corner only", corner, people, bool(corner.any()), "are they those of smaller images?"),
-        Doubt(
-            "left and right exchanged", exchanged, frontal, bool(exchanged.any()), "the face looks ahead, and right joints are on the right"
-        ),
-    ]
+        Doubt("left and right exchanged", exchanged, frontal, bool(exchanged.any()),
+              "the face looks ahead, and right joints are on the right",
+              lambda row: [(joint, 0) for joint in _wrong_pair(joints[row])]),
+    ]  # fmt: skip
 
 
 def told(keypoints: Keypoints) -> str:
@@ -84,10 +94,12 @@ def refuse_unbelievable(what: str, keypoints: Keypoints) -> None:
     refuse_shares(what, keypoints.joints)
     sizes, visible = image_sizes(keypoints), keypoints.joints[..., 2] > 0
     known = visible.any(axis=1) & ~np.isnan(sizes[:, 0])
-    out = joints_outside(keypoints.joints, sizes)
+    beyond = _beyond(keypoints.joints, sizes)
+    out: Bools = np.asarray(beyond.any(axis=2), dtype=bool)
     if known.any() and out[known].sum() == visible[known].sum():
         row = int(np.flatnonzero(known)[0])
-        example = f"{keypoints.table['image'][row].as_py()}: {_place(keypoints, out, sizes, row)}"
+        joint, axis = np.argwhere(beyond[row])[0].tolist()
+        example = f"{row_name(keypoints.table, row)}, {_value(keypoints, row, joint, axis)} of {_size(sizes[row])}"
         raise PoseGANError(f"{what}: every joint lies outside of its image, such as {example}; name the images that it was made of")
 
 
@@ -97,12 +109,11 @@ def image_sizes(keypoints: Keypoints) -> Floats:
     return np.stack(columns, axis=1)
 
 
-def joints_outside(joints: npt.NDArray[np.float32], sizes: Floats) -> Bools:
-    """Which visible joints (N, K) lie beyond their image (N, 2: width, height) by more than a tenth of it."""
+def _beyond(joints: npt.NDArray[np.float32], sizes: Floats) -> Bools:
+    """Which of x and y of visible joints (N, K, 2) lie beyond their image (N, 2: width, height) by more than a tenth of it."""
     edge = sizes[:, None] * _MARGIN
-    beyond = (joints[..., :2] < -edge) | (joints[..., :2] > sizes[:, None] + edge)
-    outside: Bools = beyond.any(axis=2) & (joints[..., 2] > 0)
-    return outside
+    beyond: Bools = ((joints[..., :2] < -edge) | (joints[..., :2] > sizes[:, None] + edge)) & (joints[..., 2:] > 0)
+    return beyond
 
 
 def exchanged_sides(joints: npt.NDArray[np.float32]) -> tuple[Bools, Bools]:
@@ -114,12 +125,15 @@ def exchanged_sides(joints: npt.NDArray[np.float32]) -> tuple[Bools, Bools]:
     x, visible = joints[..., 0].astype(np.float64), joints[..., 2] > 0
     length = _torso(joints)[1]
     with np.errstate(invalid="ignore"):
-        shoulders, hips, eyes = (
-            x[:, left] - x[:, right] for left, right in ((LEFT_SHOULDER, RIGHT_SHOULDER), (LEFT_HIP, RIGHT_HIP), (LEFT_EYE, RIGHT_EYE))
-        )
+        shoulders, hips, eyes = (x[:, left] - x[:, right] for right, left in _SIDES)
         broad = (np.abs(shoulders) > _SHOULDERS * length) & (np.abs(hips) > _HIPS * length) & (np.abs(eyes) > _EYES * length)
     frontal: Bools = visible[:, (NOSE, RIGHT_EYE, LEFT_EYE, *TORSO)].all(axis=1) & broad & (length > 0)
     return frontal & ((shoulders < 0) | (hips < 0) | (eyes < 0)), frontal
+
+
+def _wrong_pair(joints: npt.NDArray[np.float32]) -> tuple[int, int]:
+    """Right and left of the first pair of a person's joints (K, 3) whose right one is not left of the other."""
+    return next(pair for pair in _SIDES if joints[pair[0], 0] > joints[pair[1], 0])
 
 
 def _torso(joints: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
@@ -147,25 +161,24 @@ def _only_corner(joints: npt.NDArray[np.float32], sizes: Floats) -> Bools:
     return people if share.max() < _CORNER else np.zeros(len(joints), dtype=bool)
 
 
-def _outside_hint(keypoints: Keypoints, out: Bools, sizes: Floats, lying: Bools) -> str:
-    rows = out.any(axis=1)
+def _outside_hint(keypoints: Keypoints, beyond: Bools, sizes: Floats, lying: Bools) -> str:
+    rows = beyond.any(axis=(1, 2))
     if not rows.any():
         return ""
-    place = _place(keypoints, out, sizes, int(np.flatnonzero(rows)[0]))
-    turned = joints_outside(keypoints.joints[rows], sizes[rows][:, ::-1])
-    if turned.any():
-        return f"{place}; are they those of images of another size?"
+    first = sizes[rows][0]
+    if _beyond(keypoints.joints[rows], sizes[rows][:, ::-1]).any():
+        return f"of {_size(first)}; are they those of images of another size?"
     if lying[rows].sum() > rows.sum() / 2:
-        return f"{place}; are x and y exchanged?"
-    width, height = sizes[rows][0].astype(int).tolist()
-    return f"{place}; are width and height exchanged? {height}x{width} would hold them"
+        return f"of {_size(first)}; are x and y exchanged?"
+    return f"of {_size(first)}; are width and height exchanged? {_size(first[::-1])} would hold them"
 
 
-def _place(keypoints: Keypoints, out: Bools, sizes: Floats, row: int) -> str:
-    joint = int(np.flatnonzero(out[row])[0])
-    x, y = keypoints.joints[row, joint, :2].tolist()
-    width, height = sizes[row].astype(int).tolist()
-    return f"{JOINTS[joint]} at {x:g}, {y:g} of {width}x{height}"
+def _value(keypoints: Keypoints, row: int, joint: int, axis: int) -> str:
+    return f"{JOINTS[joint]}_{'xy'[axis]}: {float(keypoints.joints[row, joint, axis]):g}"
+
+
+def _size(size: Floats) -> str:
+    return "x".join(map(str, size.astype(int).tolist()))
 
 
 def by_camera(doubt: Doubt, keypoints: Keypoints) -> list[list[str]]:

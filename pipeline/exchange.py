@@ -144,8 +144,9 @@ def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tupl
         summary = write_keypoints(out, keypoints_table(rows))
     else:
         with open_archive(raw) as archive:
-            people, absent = read_people(sources, [member for member, _ in image_members(archive)], chosen, read_photos(archive))
-            summary = write_keypoints(out, keypoints_table(list(annotate_archive(archive, people))), absent)
+            photos = read_photos(archive)
+            people, absent = read_people(sources, [member for member, _ in image_members(archive)], chosen, photos)
+            summary = write_keypoints(out, keypoints_table(list(annotate_archive(archive, people))), absent, photos)
     click.echo(f"import-keypoints: {summary}; written to {out}")
 
 

@@ -1,4 +1,7 @@
-"""photos.csv: what became of each file of a folder of own photos, in raw.zip and beside it; its one writer and one reader."""
+"""photos.csv: what became of each file of a folder of own photos; its one writer and one reader.
+
+The table of all files stands in raw.zip and beside it, that of the photos that are in the shards beside these.
+"""
 
 import csv
 import io
@@ -12,6 +15,8 @@ from posegan.errors import PoseGANError
 TABLE = "photos.csv"
 USED = "used"
 
+_NUMBERS = ("width", "height", "orientation")
+
 
 class Photo(NamedTuple):
     """A file of the folder: a row of the table."""
@@ -23,6 +28,7 @@ class Photo(NamedTuple):
     detail: str
     width: int | None = None  # pixels of the upright photo as it came, None when not used
     height: int | None = None
+    orientation: int | None = None  # EXIF's of the file, 1 .. 8: how its pixels had to be turned to be upright; 1: not at all
 
 
 def photos_csv(table: Iterable[Photo]) -> bytes:
@@ -43,11 +49,22 @@ def read_photos(archive: zipfile.ZipFile) -> list[Photo]:
     if TABLE not in archive.namelist():
         return []
     try:
-        rows = list(csv.DictReader(io.StringIO(read_member(archive, TABLE).decode("utf-8"), newline="")))
+        return parse_photos(read_member(archive, TABLE))
+    except PoseGANError as error:
+        raise PoseGANError(f"{archive.filename}: its {TABLE} is not one of this version ({error}); run the download stage again") from None
+
+
+def parse_photos(table: bytes) -> list[Photo]:
+    """The used photos of a table.
+
+    Raises:
+        PoseGANError: it is damaged, or of an older version.
+    """
+    try:
         return [
-            Photo(row["file"], row["person"], row["image"], row["status"], row["detail"], int(row["width"]), int(row["height"]))
-            for row in rows
+            Photo(row["file"], row["person"], row["image"], row["status"], row["detail"], *(int(row[name]) for name in _NUMBERS))
+            for row in csv.DictReader(io.StringIO(table.decode("utf-8"), newline=""))
             if row["status"] == USED
         ]
-    except (PoseGANError, UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error):
-        raise PoseGANError(f"{archive.filename}: its {TABLE} is not one of this version; run the download stage again") from None
+    except (UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise PoseGANError(f"{type(error).__name__}: {error}") from error

@@ -1,5 +1,6 @@
 """Augmentation: names in the grammar, labels kept, the same files again, and a killed run that ends as one that was not."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipeline.raw_archive import parse_name
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.formats.table import read_keypoints
-from tests.support.small_market import Prepared
+from tests.support.small_market import HEIGHT, WIDTH, Prepared, market
 from tests.support.use_fixtures import write_model
 
 
@@ -104,3 +105,21 @@ def test_too_few_people_are_named(prepared: Prepared) -> None:
     table.joints[:, 2] = 0
     with pytest.raises(PoseGANError, match="only 0 train images show a whole torso"):
         train_sources(table)
+
+
+def test_another_archive_than_the_joints_is_refused(prepared: Prepared, model: Path, tmp_path: Path) -> None:
+    larger = market(tmp_path / "raw.zip", size=(2 * HEIGHT, 2 * WIDTH))
+    result = run(prepared._replace(raw=larger), model, tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"has {2 * WIDTH}x{2 * HEIGHT} pixels, and the table of keypoints says {WIDTH}x{HEIGHT}; take the archive" in result.output
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("bounding_box_train/0002_c1s1_000451_03.jpg", b"")
+    result = run(prepared._replace(raw=tmp_path / "other.zip"), model, tmp_path / "out")
+    assert "other.zip: has no member bounding_box_train/" in result.output
+    with zipfile.ZipFile(prepared.raw) as whole, zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
+        for name in whole.namelist():
+            archive.writestr(name, b"")
+    result = run(prepared._replace(raw=tmp_path / "empty.zip"), model, tmp_path / "out")
+    assert result.exit_code == 1
+    assert "train images can be read, such as bounding_box_train/" in result.output
+    assert not (tmp_path / "out").exists()

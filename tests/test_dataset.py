@@ -3,6 +3,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -11,7 +12,7 @@ from pipeline.tables import read_pairs
 from posegan.data.dataset import MarketPoseDataset
 from posegan.errors import PoseGANError
 from posegan.model.geometry import heatmaps
-from tests.support.small_market import HEIGHT, WIDTH, Prepared
+from tests.support.small_market import HEIGHT, WIDTH, Prepared, market
 
 
 def dataset_of(prepared: Prepared, split: str = "train") -> MarketPoseDataset:
@@ -85,3 +86,18 @@ def test_another_archive_is_named(prepared: Prepared, tmp_path: Path) -> None:
     damaged.write_bytes(content)
     with pytest.raises(PoseGANError, match="CRC"):
         dataset_of(prepared._replace(raw=damaged))[0]
+
+
+def test_joints_of_another_size_and_shares_are_refused(prepared: Prepared, tmp_path: Path) -> None:
+    """As in the shard stage: the archive's images are of another size than those that the joints were found in."""
+    larger = market(tmp_path / "raw.zip", size=(2 * HEIGHT, 2 * WIDTH))
+    with pytest.raises(
+        PoseGANError, match=rf"raw\.zip: bounding_box_train/.* has {2 * WIDTH}x{2 * HEIGHT} pixels, .* says {WIDTH}x{HEIGHT};"
+    ):
+        dataset_of(prepared._replace(raw=larger))[0]
+    table = pd.read_parquet(prepared.keypoints)
+    places = [column for column in table if column.endswith(("_x", "_y"))]
+    table[places] /= 200
+    table.to_parquet(tmp_path / "k.parquet")
+    with pytest.raises(PoseGANError, match=r"k\.parquet: all coordinates lie within 0\.\.1"):
+        dataset_of(prepared._replace(keypoints=tmp_path / "k.parquet"))

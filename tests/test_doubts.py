@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
@@ -18,7 +19,7 @@ from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation
 from posegan.formats.keypoint_csv import write_keypoint_csv
 from posegan.formats.plausible import are_shares
-from posegan.formats.table import Keypoints, keypoints_of
+from posegan.formats.table import Keypoints, keypoints_of, with_photo_files
 from posegan.inference.pose_texts import read_row
 from posegan.skeleton import HEAD, MIRROR
 from tests.support.small_market import pair_config
@@ -41,12 +42,17 @@ def name(number: int) -> str:
     return f"bounding_box_train/{number // 2 + 1:04d}_c{number % 2 + 1}s1_{number:06d}_01.jpg"
 
 
+def keypoints_table_of(joints: np.ndarray, size: tuple[int, int] = (WIDTH, HEIGHT)) -> pa.Table:
+    return keypoints_table(
+        [
+            Row(name(row), "train", parse_name(name(row)), size, "ok", None, Annotation(name(row), person, 0.9))
+            for row, person in enumerate(joints)
+        ]
+    )
+
+
 def table(joints: np.ndarray, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Keypoints:
-    rows = [
-        Row(name(row), "train", parse_name(name(row)), size, "ok", None, Annotation(name(row), person, 0.9))
-        for row, person in enumerate(joints)
-    ]
-    return keypoints_of(keypoints_table(rows))
+    return keypoints_of(keypoints_table_of(joints, size))
 
 
 def found(keypoints: Keypoints) -> dict[str, int]:
@@ -75,7 +81,7 @@ def test_exchanged_sides_are_found_wherever_they_are(part: list[int] | slice) ->
     assert frontal.all()
     assert np.flatnonzero(wrong).tolist() == list(range(0, 24, 3))
     text = told(table(joints))
-    assert f"left and right exchanged: 8 of 24 images (33.3%), such as {name(0)}" in text
+    assert f"left and right exchanged: 8 of 24 images (33.3%), such as row 0 ({name(0)}), right_" in text
 
 
 def test_the_check_is_of_no_size() -> None:
@@ -88,14 +94,7 @@ def test_exchange_shows_by_camera_and_against_the_other_table(tmp_path: Path) ->
     joints[1::2] = mirrored(joints[1::2])  # camera 2
     paths = []
     for label, some in (("right", people()), ("wrong", joints)):
-        rows = table(some)
-        full = keypoints_table(
-            [
-                Row(name(row), "train", parse_name(name(row)), (WIDTH, HEIGHT), "ok", None, Annotation(name(row), person, 0.9))
-                for row, person in enumerate(rows.joints)
-            ]
-        )
-        write_table(tmp_path / f"{label}.parquet", full, {})
+        write_table(tmp_path / f"{label}.parquet", keypoints_table_of(some), {})
         paths.append(tmp_path / f"{label}.parquet")
     right, wrong = (read_tables(path, pair_config()) for path in paths)
     assert [list(row) for row in doubts_section(wrong).tables[1].rows] == [["1", "0", "12", "0.0%"], ["2", "12", "12", "100.0%"]]
@@ -115,6 +114,24 @@ def test_joints_outside_say_what_may_be_exchanged() -> None:
     larger = told(table((people() * (2, 2, 1)).astype(np.float32)))
     assert "joints outside of the image: 24 of 24 images" in larger
     assert "are they those of images of another size?" in larger
+
+
+def test_every_doubt_names_the_first_row_and_its_columns(tmp_path: Path) -> None:
+    """As a refusal does: rows from 0, the image, the columns with what stands in them; so too on the page."""
+    joints = people()
+    joints[3, 13, 1] = 200
+    outside = f"row 3 ({name(3)}), left_ankle_y: 200"
+    assert f"joints outside of the image: 1 of 24 images (4.2%), such as {outside} (of 64x128; " in told(table(joints))
+    write_table(tmp_path / "k.parquet", keypoints_table_of(joints), {})
+    assert any(outside in str(row[-1]) for row in doubts_section(read_tables(tmp_path / "k.parquet", pair_config())).tables[0].rows)
+    eyes = people().round(3)
+    eyes[5] = mirrored(eyes[5:6], list(HEAD))[0]
+    right, left = eyes[5, [14, 15], 0]
+    assert f"such as row 5 ({name(5)}), right_eye_x: {right:g}, left_eye_x: {left:g} (the face" in told(table(eyes))
+    lying = table(people().round()[..., [1, 0, 2]], (HEIGHT, HEIGHT))
+    assert f"such as row 0 ({name(0)}), right_shoulder_x: " in told(lying)
+    own = Keypoints(with_photo_files(lying.table, {name(0): "Ada/IMG_0001.JPG"}), lying.joints)
+    assert f"such as row 0 ({name(0)}, Ada/IMG_0001.JPG), right_shoulder_x: " in told(own)
 
 
 def test_in_a_square_image_too_bodies_that_lie_or_stand_on_their_head_are_told() -> None:
@@ -143,7 +160,9 @@ def test_shares_are_refused_or_counted() -> None:
 
 def test_a_table_whose_every_joint_is_outside_is_refused() -> None:
     far = people() + np.array([1000, 0, 0], np.float32)
-    with pytest.raises(PoseGANError, match=r"every joint lies outside of its image, such as .*0001_c1s1_000000_01\.jpg: nose at 103"):
+    with pytest.raises(
+        PoseGANError, match=r"every joint lies outside of its image, such as row 0 \(.*0001_c1s1_000000_01\.jpg\), nose_x: 103.* of 64x128;"
+    ):
         refuse_unbelievable("k", table(far))
 
 

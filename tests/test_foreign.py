@@ -31,6 +31,8 @@ GRAMMARS = {
     "gfla": "{a}_2_{b}_vis.png",
     "original": "{a}.jpg_{b}.jpg.png",
     "plain": "{a}_{b}.bmp",
+    "ours": "{a}_to_{b}.png",
+    "large": "{a}.JPG_2_{b}.Jpeg_VIS.PNG",
 }
 
 
@@ -63,6 +65,23 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     expected = rf"2 of 3 pairs have no image, the first {A} to {C}; expected {Path(A).stem}_2_{Path(C).stem}\.png"
     with pytest.raises(PoseGANError, match=expected):
         images.find(PAIRS)
+
+
+def test_names_that_are_there_and_mean_no_pair_are_named_and_counted(tmp_path: Path) -> None:
+    first = f"{Path(A).stem}_2_{Path(B).stem}.png"
+    images = OtherImages(write(tmp_path, [first, "0001_fake_0002.png", "x-y.png", "z.png", "zz.png"]), SIZE)
+    with pytest.raises(PoseGANError, match=r"lists; 4 of its files belong to no pair, such as 0001_fake_0002\.png, x-y\.png, z\.png; if"):
+        images.find(PAIRS)
+    with pytest.raises(PoseGANError, match=r"lists; its files are called such as 0001_c1s1"):
+        images.find(PAIRS[1:], all_of_them=False)
+    assert images.told_others(images.find(PAIRS[:1])).startswith("4 of its files belong to no pair")
+    assert OtherImages(write(tmp_path / "all", [first]), SIZE).told_others([tmp_path / "all" / first]) == ""
+
+
+def test_what_file_managers_leave_is_no_image(tmp_path: Path) -> None:
+    write(tmp_path, ["a_2_b.png"])
+    (tmp_path / "._a_2_b.png").write_bytes(b"Mac OS X")
+    assert OtherImages(tmp_path, SIZE).find([("a", "b")]) == [tmp_path / "a_2_b.png"]
 
 
 def test_two_files_for_one_pair_are_refused(tmp_path: Path) -> None:

@@ -232,10 +232,28 @@ def test_forms_of_one_name_are_one_person(tmp_path: Path) -> None:
     assert sum("taken for one person" in warning for warning in made.warnings) == 2
 
 
-def test_sessions_are_told_and_a_persons_folders_are_not(tmp_path: Path) -> None:
-    for session, person in (("monday", "Ada"), ("monday", "Ben"), ("tuesday", "Cy"), ("tuesday", "Aaron")):
+def test_a_folder_that_is_no_utf_8_is_told_and_means_whom_its_bytes_name(tmp_path: Path) -> None:
+    """Windows' and DOS' bytes of Åsa are hers; others are somebody, whose name is shown as far as it can be."""
+    folder = album(tmp_path / "album", people=2)
+    for number, name in enumerate((b"\xc3\x85sa", b"\xc5sa", b"\x8fsa", b"\xff\xe5sa")):
         for each in range(2):
-            write(tmp_path / "s" / session / person / f"{each}.png", photo(hash((person, each)) % 10_000))
+            write(folder / os.fsdecode(name) / f"{each}.png", photo(10 * number + each + 500))
+    made = from_people(folder, tmp_path / "raw.zip", CONFIG)
+    people = {row.file.split("/")[0]: row.person for row in made.table}
+    assert {people[os.fsdecode(name)] for name in (b"\xc3\x85sa", b"\xc5sa", b"\x8fsa")} == {"Åsa"}
+    assert people[os.fsdecode(b"\xff\xe5sa")] == os.fsdecode(b"\xff\xe5sa")
+    assert made.warnings == [
+        "the folders '\\x8fsa', '\\xc5sa', 'Åsa' are taken for one person",
+        "the folder \\x8fsa has a name that is no UTF-8 text, and so have 2 more; rename it, to know whose it is",
+    ]
+    with zipfile.ZipFile(tmp_path / "raw.zip") as archive:
+        assert len({photo.image for photo in read_photos(archive)}) == len(made.table)
+
+
+def test_sessions_are_told_and_a_persons_folders_are_not(tmp_path: Path) -> None:
+    for number, (session, person) in enumerate((("monday", "Ada"), ("monday", "Ben"), ("tuesday", "Cy"), ("tuesday", "Aaron"))):
+        for each in range(2):
+            write(tmp_path / "s" / session / person / f"{each}.png", photo(10 * number + each))
     [warning] = from_people(tmp_path / "s", tmp_path / "raw.zip", CONFIG).warnings
     assert "all photos lie a folder deeper, such as monday/Ada/0.png" in warning
     assert "monday, tuesday" in warning

@@ -13,13 +13,13 @@ from pipeline.download.own_photos import from_people
 from pipeline.inspect.gallery import Photographer
 from pipeline.photo_table import Photo, read_photos
 from pipeline.pose.annotations import match_annotations
-from pipeline.pose.photo_names import PhotoNames
 from pipeline.pose.rows import annotate_archive
 from pipeline.pose.stage import read_people
 from pipeline.raw_archive import image_members
 from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation, in_pixels
+from posegan.formats.names import OwnNames
 from posegan.inference.pose_texts import read_row
 
 FILES = ("Ada/IMG_0001.JPG", "Ada/trip/IMG_0002.JPG", "Ben/IMG_0001.JPG", "Ben/IMG_0003.png", "\u00c5sa/4.jpg")
@@ -37,7 +37,8 @@ JOINTS[JOINTS[:, 2] == 0] = 0
     ],
 )  # fmt: skip
 def test_a_name_means_its_photo_and_no_other(name: str, number: int | None) -> None:
-    assert PhotoNames(PHOTOS).find(name) == (None if number is None else PHOTOS[number])
+    names = OwnNames([photo.image for photo in PHOTOS], {photo.image: photo.file for photo in PHOTOS})
+    assert names.photos(name) == ([] if number is None else [number])
 
 
 def test_a_name_of_two_photos_is_refused() -> None:

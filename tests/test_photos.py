@@ -28,7 +28,7 @@ def difference(data: bytes, expected: Image.Image) -> float:
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_an_upright_jpeg_or_png_that_is_small_enough_stays_byte_for_byte(form: str, suffix: str, mode: str) -> None:
     data = encoded(PICTURE.convert(mode), form)
-    assert store_photo(data, 60) == (data, suffix, (40, 60))
+    assert store_photo(data, 60) == (data, suffix, (40, 60), 1)
     assert store_photo(data, 59).data != data
 
 
@@ -48,6 +48,7 @@ def test_a_lying_photo_is_stored_upright(form: str) -> None:
     with Image.open(io.BytesIO(stored.data)) as image:
         assert image.size == PICTURE.size
         assert 0x0112 not in image.getexif()
+    assert (stored.size, stored.orientation) == (PICTURE.size, 6)
     assert difference(stored.data, PICTURE) < 5
 
 

@@ -6,7 +6,7 @@ Legend: N common pairs.
 import contextlib
 import json
 import time
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import click
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.compare.numbers import RESAMPLES, Difference, Judged, common_rows, differences, read_evaluation
 from pipeline.evaluate.galleries import strip
 from pipeline.evaluate.metrics import FOR_PEOPLE, METRICS
+from pipeline.evaluate.own_names import caption, names_photos
 from pipeline.evaluate.scores import Floats, pair_scores
 from pipeline.evaluate.slices import Column, PoseChange, extremes, pose_change, slice_table, steps, turns
 from pipeline.pages.charts import histogram, scatter
@@ -72,6 +73,7 @@ class Pairs:
         self.tables = tuple(judged.table.iloc[rows].reset_index(drop=True) for judged, rows in zip(self.judged, self.rows, strict=True))
         if not len(self.rows[0]):
             raise PoseGANError(f"{first.folder} and {second.folder} have no pair in common; evaluate both on the same pairs")
+        self._named = max(self.tables, key=names_photos)
         self.change: PoseChange = pose_change(first.pictures.poses[self.rows[0]])
 
     def gain(self, metric: str) -> Floats | None:
@@ -91,7 +93,7 @@ class Pairs:
         if made[0].shape != made[1].shape:
             raise PoseGANError(f"the two evaluations have pictures of different sizes, {made[0].shape[:2]} and {made[1].shape[:2]}")
         pictures = first.real(source), first.target_pose(int(self.rows[0][row]), made[0].shape), *made, first.real(target)
-        return Tile(strip(pictures), [f"{PurePosixPath(source).name} → {PurePosixPath(target).name}", *lines])
+        return Tile(strip(pictures), [caption(self._named, row), *lines])
 
 
 def table_section(pairs: Pairs, found: list[Difference]) -> Section:

@@ -26,10 +26,11 @@ from pipeline.raw_archive import FOLDERS, SUFFIXES, named_like, normalised_names
 from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
-from posegan.images import ImageError, decode_photo, encode_jpeg, photo_formats
+from posegan.images import ImageError, encode_jpeg, photo_formats
+from posegan.orientation import UPRIGHT, orientation_of
+from posegan.photos import is_deep, read_photo
 
 _AS_THEY_ARE = {"JPEG": ".jpg", "PNG": ".png"}
-_ORIENTATION, _UPRIGHT = 0x0112, 1  # EXIF
 
 
 class Stored(NamedTuple):
@@ -38,12 +39,13 @@ class Stored(NamedTuple):
     data: bytes
     suffix: str
     size: tuple[int, int]  # width, height in pixels of the upright photo as it came
+    orientation: int  # EXIF's
 
 
 def store_photo(data: bytes, maximum_side: int) -> Stored:
     """Bytes of an image file in any format that Pillow reads, as a photo of the archive.
 
-    A JPEG or PNG in RGB or grey that stands upright and is no larger than `maximum_side` pixels stays byte for byte. Of
+    A JPEG or PNG in RGB or grey of 8 bits that stands upright and is no larger than `maximum_side` pixels stays byte for byte. Of
     anything else, the upright picture is shrunk to that side, where it is larger, and stored as a JPEG without metadata.
 
     Raises:
@@ -51,18 +53,18 @@ def store_photo(data: bytes, maximum_side: int) -> Stored:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damage that the picture can do without, such as in its EXIF
-        image = decode_photo(data)
-        return _stored(data, image, maximum_side)
+        return _stored(data, read_photo(data), maximum_side)
 
 
 def _stored(data: bytes, image: Image.Image, maximum_side: int) -> Stored:
     with Image.open(io.BytesIO(data), formats=photo_formats()) as header:
-        upright = header.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
-        if header.format in _AS_THEY_ARE and header.mode in ("RGB", "L") and upright and max(image.size) <= maximum_side:
-            return Stored(data, _AS_THEY_ARE[header.format], image.size)
+        plain = header.mode in ("RGB", "L") and not is_deep(header)
+        orientation = orientation_of(header)
+        if header.format in _AS_THEY_ARE and plain and orientation == UPRIGHT and max(image.size) <= maximum_side:
+            return Stored(data, _AS_THEY_ARE[header.format], image.size, orientation)
     size = image.size
     image.thumbnail((maximum_side, maximum_side), Image.Resampling.BICUBIC)
-    return Stored(encode_jpeg(np.asarray(image)), ".jpg", size)
+    return Stored(encode_jpeg(np.asarray(image)), ".jpg", size, orientation)
 
 
 # Why a file was not used, the first that applies.
@@ -103,6 +105,7 @@ class _Place(NamedTuple):
     suffix: str
     sha256: str  # of the file as it came
     size: tuple[int, int]
+    orientation: int
 
 
 def from_people(folder: Path, out: Path, config: PeopleConfig) -> Album:
@@ -195,7 +198,8 @@ def _prepare(folder: Path, candidates: Sequence[Photo], maximum_side: int, spool
             elif result.stored is not None:
                 start = spool.tell()
                 spool.write(result.stored.data)
-                places[file.file] = _Place(start, spool.tell(), result.stored.suffix, result.sha256, result.stored.size)
+                stored = result.stored
+                places[file.file] = _Place(start, spool.tell(), stored.suffix, result.sha256, stored.size, stored.orientation)
             rows.append(file._replace(status=status, detail=detail))
     return rows, places
 
@@ -231,7 +235,7 @@ def _check_people(folder: Path, rows: Sequence[Photo], tested: set[str], config:
 
 def _stored_row(row: Photo, name: str, tested: set[str], place: _Place) -> Photo:
     split = "bounding_box_test" if row.person in tested else "bounding_box_train"
-    return row._replace(image=f"{split}/{name}", width=place.size[0], height=place.size[1])
+    return row._replace(image=f"{split}/{name}", width=place.size[0], height=place.size[1], orientation=place.orientation)
 
 
 def _write(out: Path, members: dict[str, _Place], spool: IO[bytes], table: bytes) -> None:

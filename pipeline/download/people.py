@@ -5,6 +5,7 @@ name in the archive never comes to mean another photo, in annotations, lists and
 """
 
 import hashlib
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from posegan.errors import PoseGANError
 MAXIMUM_PEOPLE, _FRAMES, _BOXES = 9_999, 1_000_000, 100  # what the names' digits can tell apart
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "query", "gallery", "train_all", "trainval", *FOLDERS}
 _NAMED = 6  # people that a summary names
+_OLD_ENCODINGS = ("cp1252", "cp437", "cp850", "mac_roman")  # of Windows, DOS and zip archives, and Macs
 
 
 def same_person(folder: str) -> str:
@@ -24,12 +26,24 @@ def same_person(folder: str) -> str:
     return unicodedata.normalize("NFC", " ".join(unicodedata.normalize("NFC", folder).casefold().split()))
 
 
+def people_of(folders: Iterable[str]) -> dict[str, str]:
+    """Who each of the folders is, by its name: the first name of all that mean this person.
+
+    A name that is no UTF-8, as old disks and archives have them, is read in the encodings of its time, and is the person whom another
+    folder names so; else somebody of its own.
+    """
+    first: dict[str, str] = {}
+    people: dict[str, str] = {}
+    for folder in sorted(set(folders), key=lambda folder: (not _is_text(folder), folder)):
+        key = next((key for key in map(same_person, _readings(folder)) if key in first), same_person(folder))
+        people[folder] = first.setdefault(key, folder)
+    return people
+
+
 def merge_people(photos: Sequence[Photo]) -> list[Photo]:
     """The photos, those of folders that mean one person under the first of these folders' names."""
-    names: dict[str, str] = {}
-    for folder in sorted({photo.person for photo in photos}):
-        names.setdefault(same_person(folder), folder)
-    return [photo._replace(person=names[same_person(photo.person)]) for photo in photos]
+    people = people_of(photo.person for photo in photos)
+    return [photo._replace(person=people[photo.person]) for photo in photos]
 
 
 def check_folders(folder: Path, photos: Sequence[Photo]) -> None:
@@ -51,7 +65,7 @@ def check_folders(folder: Path, photos: Sequence[Photo]) -> None:
     for person, found in identities.items():
         if len(found) > 1:
             raise PoseGANError(
-                f"{folder / person}: holds photos named as {len(found):,} people's ({', '.join(list(found.values())[:2])}), "
+                f"{folder / _shown(person)}: holds photos named as {len(found):,} people's ({', '.join(list(found.values())[:2])}), "
                 f"so it is no person; of Market-1501 and the like, name the folders {' and '.join(list(FOLDERS)[:2])}"
             )
 
@@ -94,12 +108,12 @@ def archive_names(photos: Sequence[Photo], sums: Mapping[str, str], suffixes: Ma
 
 def warnings_about(photos: Sequence[Photo], table: Sequence[Photo]) -> list[str]:
     """What may not be meant: folders taken for one person, and sessions taken for people; `photos` as before `merge_people`."""
-    spelt: dict[str, set[str]] = {}
-    for photo in photos:
-        spelt.setdefault(same_person(photo.person), set()).add(photo.person)
-    warnings = [
-        f"the folders {', '.join(map(repr, sorted(folders)))} are taken for one person" for folders in spelt.values() if len(folders) > 1
-    ]
+    spelt: dict[str, list[str]] = {}
+    for folder, person in people_of(photo.person for photo in photos).items():
+        spelt.setdefault(person, []).append(f"'{_shown(folder)}'")
+    warnings = [f"the folders {', '.join(sorted(folders))} are taken for one person" for folders in spelt.values() if len(folders) > 1]
+    if odd := sorted(_shown(folder) for folder in {photo.person for photo in photos} if not _is_text(folder)):
+        warnings.append(f"the folder {odd[0]} has a name that is no UTF-8 text{_more(odd)}; rename it, to know whose it is")
     below: dict[str, set[str]] = {}  # "" for a photo that lies in the person's folder itself
     for photo in table:
         if photo.status == USED:
@@ -123,8 +137,28 @@ def counted_people(photos: Iterable[Photo]) -> tuple[str, str]:
 
 
 def _few(names: Sequence[str]) -> str:
-    shown = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in names[:_NAMED]]
-    return ", ".join(shown) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(map(_shown, names[:_NAMED])) + more
+
+
+def _more(names: Sequence[str]) -> str:
+    return f", and so have {len(names) - 1:,} more" if len(names) > 1 else ""
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8: Python keeps other bytes as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _readings(name: str) -> list[str]:
+    """What a name may say: itself, or where it is no UTF-8, its bytes in the encodings that it may have."""
+    if _is_text(name):
+        return [name]
+    return [os.fsencode(name).decode(encoding, "replace") for encoding in _OLD_ENCODINGS]
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _digest(text: str) -> bytes:

@@ -4,7 +4,6 @@ Legend: N pairs.
 """
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image
 
 from pipeline.evaluate.album import Pictures
 from pipeline.evaluate.metrics import FOR_PEOPLE
+from pipeline.evaluate.own_names import caption
 from pipeline.evaluate.scores import Floats, pair_scores
 from pipeline.evaluate.slices import PoseChange, extremes, turns
 from pipeline.pages.page import Gallery, Tile, data_uri, shown
@@ -54,8 +54,9 @@ def strip_maker(table: pd.DataFrame, pictures: Pictures, change: PoseChange) -> 
     def make(row: int, *lines: str) -> Tile:
         source, target = table["source"].iloc[row], table["target"].iloc[row]
         said = ", ".join(f"{metric.heading} {shown(float(values[row]), metric.places)}" for metric, values in scores)
-        names = f"{PurePosixPath(source).name} → {PurePosixPath(target).name}"
-        return Tile(strip(pictures.row(row, source, target)), [*lines, names, f"{said}; poses {change.difference[row]:.1f} px apart"])
+        return Tile(
+            strip(pictures.row(row, source, target)), [*lines, caption(table, row), f"{said}; poses {change.difference[row]:.1f} px apart"]
+        )
 
     return make
 

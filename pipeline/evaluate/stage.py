@@ -22,6 +22,7 @@ from pipeline.evaluate.album import AlbumMaker
 from pipeline.evaluate.judge import Judge
 from pipeline.evaluate.networks import Networks, open_networks
 from pipeline.evaluate.other_images import OtherImages
+from pipeline.evaluate.own_names import archive_pairs, photo_files, with_photos
 from pipeline.evaluate.report import Evaluation, report_files, write_report
 from pipeline.evaluate.scores import Summary, flat_metrics, summarise
 from pipeline.evaluate.stopwatch import Stopwatch
@@ -111,13 +112,15 @@ def evaluate(
         check_replaceable(save_images, noted)
     check_places({"--report": report, "--metrics": metrics_path}, [images] if images else [])
     params = load_params(params_path)
-    listed = [(pair.source, pair.target) for pair in read_pair_csv(pairs)] if pairs else None
     places = Places(shards, weights, downloads, STATE)
-    stream = open_stream(params, shards, listed)
+    files = photo_files(shards)
+    listed = [(pair.source, pair.target) for pair in read_pair_csv(pairs)] if pairs else None
+    stream = open_stream(params, shards, None if listed is None else archive_pairs(listed, files))
     subject = other_images(params, stream, images, listed) if images else own_images(params, stream, model, save_images)
     config = judging_detector(params)
     detector = PoseEstimator(with_local_weights(config, downloads))
     evaluation, watch = judge(params, subject, detector, places)
+    evaluation = evaluation._replace(table=with_photos(evaluation.table, files))
     with watch.part("report"):
         write_report(report, evaluation, live)
     watch.write(report.with_name(f"{report.name}.times.json"))
@@ -195,12 +198,16 @@ def other_images(params: Params, stream: Stream, folder: Path, listed: list[tupl
     # What is missing is said before any work is done.
     files = images.find(listed) if listed is not None else []
     ordered = iter([files[row] for row in stream.order] if isinstance(stream, NamedStream) else [])
+    used: set[Path] = set()
 
     def batches() -> Iterator[tuple[PairBatch, Tensor, Sequence[str] | None]]:
         for batch in stream:
             pairs = list(zip(batch.sources, batch.targets, strict=True))
-            paths = [next(ordered) for _ in pairs] if files else images.find(pairs)
+            paths = [next(ordered) for _ in pairs] if files else images.find(pairs, all_of_them=False)
+            used.update(paths)
             yield batch, images.read(paths), [path.name for path in paths]
+        if others := images.told_others(used):
+            click.echo(f"evaluate: {folder}: {others}", err=True)
 
     return Subject(batches(), stream, None)
 

@@ -15,6 +15,7 @@ from pipeline.inspect.sections import Tables, spread, tile
 from pipeline.pages.charts import histogram
 from pipeline.pages.page import Chart, Gallery, Section, Table, shown
 from pipeline.pair.rules import Bools, Ints
+from posegan.formats.table import photo_files, row_name
 from posegan.skeleton import JOINTS, MIRROR
 
 Floats = npt.NDArray[np.floating]
@@ -53,10 +54,11 @@ def changes_section(this: Tables, other: Tables, changes: Changes, photographer:
     text = [
         f"{common:,} images are in both tables, {len(changes.only_this):,} only in this one, {len(changes.only_other):,} only in the other."
     ]
+    files = photo_files(other.keypoints.table) | photo_files(this.keypoints.table)
     for whose, names in (("this one", changes.only_this), ("the other", changes.only_other)):
         if names:
             more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-            text.append(f"Only in {whose}: {', '.join(names[:_NAMED])}{more}.")
+            text.append(f"Only in {whose}: {', '.join(files.get(name, name) for name in names[:_NAMED])}{more}.")
     sizes = [
         tables.rows.iloc[rows][["width", "height"]].fillna(0).to_numpy() for tables, rows in zip((this, other), changes.rows, strict=True)
     ]
@@ -64,7 +66,7 @@ def changes_section(this: Tables, other: Tables, changes: Changes, photographer:
         text.append(f"{resized:,} images have another size there: distances between their joints mean little.")
     exchanged = exchanged_between(this, other, changes)
     if exchanged.any():
-        first = this.rows["image"].iloc[int(changes.rows[0][np.flatnonzero(exchanged)[0]])]
+        first = row_name(this.keypoints.table, int(changes.rows[0][np.flatnonzero(exchanged)[0]]))
         text.append(f"Left and right are exchanged between the tables in {exchanged.sum():,} of {common:,} images, such as {first}.")
     mean = image_distances(changes)
     charts = [Chart("Images by the mean distance of their joints, pixels", spread(mean[~np.isnan(mean)]))]

@@ -32,7 +32,7 @@ from pipeline.tables import read_pairs
 from posegan.cli import params_option
 from posegan.config import ImageConfig, PairConfig, load_params
 from posegan.files import write_atomically
-from posegan.formats.table import read_keypoints
+from posegan.formats.table import photo_files, read_keypoints
 from posegan.places import FILE, OUTPUT, PlacedCommand
 
 _ROW_GROUPS = 8  # of the table of pairs, about a million rows: enough for its distributions, whatever its size
@@ -49,7 +49,7 @@ def read_tables(keypoints: Path, config: PairConfig, pairs: Path | None = None) 
 
 def page_of(tables: Tables, archive: zipfile.ZipFile | None, name: str, pictures: int, against: tuple[str, Tables] | None = None) -> str:
     """The whole page; `name` and the name in `against` say which tables it is about."""
-    photographer = Photographer(archive)
+    photographer = Photographer(archive, photo_files(tables.keypoints.table))
     note = (
         [] if archive is not None else ["The archive of images is not at hand, so the skeletons stand alone: the download stage makes it."]
     )

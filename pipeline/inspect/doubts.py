@@ -11,7 +11,7 @@ def doubts_section(tables: Tables) -> Section:
     rows, cameras = [], []
     for doubt in doubts(tables.keypoints):
         count, of = int(doubt.images.sum()), int(doubt.looked_at.sum())
-        example = f"{doubt.example(tables.keypoints)} {doubt.hint}" if count else "-"
+        example = f"{doubt.example(tables.keypoints)} ({doubt.hint})" if count else "-"
         rows.append([doubt.name, f"{count:,}", f"{of:,}", f"{count / max(of, 1):.1%}", example])
         cameras = by_camera(doubt, tables.keypoints)
     found = Table("What was looked at", ["", "images", "of", "share", "first example"], rows)

@@ -4,8 +4,9 @@ Legend: K = 18 joints.
 """
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -26,20 +27,23 @@ _UNKNOWN = (4, 3)  # width and height of the ground that stands for an image who
 
 
 class Photographer:
-    """Makes the tiles of a page; `archive` is raw.zip, or None where there is none."""
+    """Makes the tiles of a page; `archive` is raw.zip, or None where there is none, `files` the own photos' that a table knows."""
 
-    def __init__(self, archive: zipfile.ZipFile | None) -> None:
+    def __init__(self, archive: zipfile.ZipFile | None, files: Mapping[str, str] = MappingProxyType({})) -> None:
         self._archive = archive
-        self._own = {} if archive is None else {photo.image: photo.file for photo in read_photos(archive)}
+        self._own = dict(files) | ({} if archive is None else {photo.image: photo.file for photo in read_photos(archive)})
 
     def tile(self, member: str, size: tuple[int, int] | None, keypoints: Keypoints, lines: Sequence[str] = ()) -> Tile:
         """An image of raw.zip by its name with the joints (K, 3) of its person over it, its file name and `lines` under it.
 
         A user's own photo has the name that it has in their folder.
 
-        An image that is not there, or cannot be decoded, is dark ground of its `size` (width, height).
+        An image that is not there, or cannot be decoded, is dark ground of its `size` (width, height). One of another size says so.
         """
         image = self._read(member)
+        if image is not None and size is not None and image.size != size:
+            found, known = (f"{width}x{height}" for width, height in (image.size, size))
+            lines = [*lines, f"the image has {found} pixels, the table says {known}"]
         width, height = size or _UNKNOWN if image is None else image.size
         scale = SIDE / max(width, height)
         joints = fit_keypoints(keypoints, Fit(scale, (scale - 1) / 2, (scale - 1) / 2))

@@ -15,9 +15,9 @@ from pipeline.raw_archive import DISTRACTOR, JUNK
 from pipeline.tables import PAIRS_SCHEMA
 from posegan.config import PairConfig
 from posegan.errors import PoseGANError
-from posegan.formats.names import ImageNames
+from posegan.formats.names import OwnNames
 from posegan.formats.pair_csv import ListedPair
-from posegan.formats.table import Keypoints
+from posegan.formats.table import Keypoints, photo_files
 from posegan.skeleton import TORSO, person_heights
 
 Ints = npt.NDArray[np.int64]
@@ -155,14 +155,13 @@ def listed_rows(keypoints: Keypoints, reasons: Ints, listed: Sequence[ListedPair
         PoseGANError: a pair shows two identities or one image twice, or a name means two images.
     """
     identity = keypoints.table["identity"].fill_null(JUNK).to_numpy()
-    members, test_rows = names_of_test(keypoints.table)
-    names = ImageNames(members)
+    names, test_rows = names_of_test(keypoints.table)
     counts = Counter({"listed_pairs": len(listed)})
     rows = []
     for pair in listed:
         found = [names.find(text) for text in (pair.source, pair.target)]
         if several := next((positions for positions in found if len(positions) > 1), None):
-            raise PoseGANError(f"{pair.where}: means {members[several[0]]} as well as {members[several[1]]}; write the name in full")
+            raise PoseGANError(f"{pair.where}: means {' as well as '.join(map(names.called, several[:2]))}; write the name in full")
         source, target = (test_rows[positions[0]] if positions else None for positions in found)
         if source is None or target is None:
             counts[f"listed_{ABSENT}"] += 1
@@ -175,18 +174,17 @@ def listed_rows(keypoints: Keypoints, reasons: Ints, listed: Sequence[ListedPair
     return np.array(rows, dtype=np.int64).reshape(-1, 2), counts
 
 
-def names_of_test(table: pa.Table) -> tuple[list[str], Ints]:
-    """The member names (T,) of the test images, and their rows (T,) in the table."""
+def names_of_test(table: pa.Table) -> tuple[OwnNames, Ints]:
+    """The names of the T test images, and their rows (T,) in the table."""
     rows = np.flatnonzero(compute.equal(table["split"], "test").to_numpy())
-    return table["image"].combine_chunks().take(pa.array(rows)).to_pylist(), rows
+    return OwnNames(table["image"].combine_chunks().take(pa.array(rows)).to_pylist(), photo_files(table)), rows
 
 
 def absent_name(table: pa.Table, listed: Sequence[ListedPair]) -> str | None:
     """The first listed name that means no test image, with an example of what those are called; None where all mean one."""
-    members, _ = names_of_test(table)
-    names = ImageNames(members)
+    names, rows = names_of_test(table)
     absent = next((text for pair in listed for text in (pair.source, pair.target) if not names.find(text)), None)
-    example = f"test images are called such as {members[0]}" if members else "there is no test image at all"
+    example = f"test images are called such as {names.called(0)}" if len(rows) else "there is no test image at all"
     return absent and f"{absent}; {example}"
 
 

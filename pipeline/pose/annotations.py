@@ -8,15 +8,15 @@ import click
 import numpy as np
 
 from pipeline.photo_table import Photo
-from pipeline.pose.photo_names import PhotoNames
 from pipeline.raw_archive import FOLDERS
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import Annotation, nobody
+from posegan.formats.annotation import Annotation, in_pixels, nobody
 from posegan.formats.annotation import Keypoints as Joints
 from posegan.formats.detect import CALLED_AFTER, detect_format, read_format
-from posegan.formats.names import ImageNames
+from posegan.formats.names import OwnNames
 from posegan.formats.plausible import refuse_unsaid_shares
 from posegan.formats.table import MENDED, Keypoints, read_keypoints
+from posegan.orientation import UPRIGHT, is_turned
 
 
 class Matched(NamedTuple):
@@ -75,23 +75,41 @@ def match_annotations(annotations: Iterable[Annotation], members: Sequence[str],
     Raises:
         PoseGANError: two annotations mean the same member, a number means two, or a name means several photos.
     """
-    own, names = PhotoNames(photos), ImageNames(members)
+    own = {photo.image: photo for photo in photos}
+    names = OwnNames(members, {image: photo.file for image, photo in own.items()})
     matched = Matched({}, [])
     for annotation in annotations:
-        if (photo := own.find(annotation.image)) is not None:
-            came = (photo.width, photo.height) if photo.width and photo.height else None
-            meant, annotation = [photo.image], annotation._replace(size=annotation.size or came)
-        else:
-            positions = names.find(annotation.image)
-            if photos and not positions:  # of a person who was on the other side of the split; a photo's file name is its own
-                positions = names.find(PurePosixPath(annotation.image).name)
-            meant = [members[position] for position in positions]
-        for member in meant:
-            if (other := matched.people.setdefault(member, annotation)) is not annotation:
-                raise PoseGANError(f"{member}: annotated twice, as {other.image} and as {annotation.image}; remove one of them")
-        if not meant:
+        found = photos_called = names.photos(annotation.image)
+        if len(found) > 1:
+            several = " and ".join(names.called(position) for position in found[:2])
+            raise PoseGANError(f"{annotation.image}: means {len(found):,} photos, such as {several}; name the folder too")
+        found = found or names.find(annotation.image)
+        if photos and not found:  # of a person who was on the other side of the split; a photo's file name is its own
+            found = names.find(file_name(annotation.image))
+        for member in (members[position] for position in found):
+            if member in matched.people:
+                other = matched.people[member].image
+                raise PoseGANError(f"{member}: annotated twice, as {other} and as {annotation.image}; remove one of them")
+            matched.people[member] = _of_photo(annotation, own[member], bool(photos_called)) if member in own else annotation
+        if not found:
             matched.absent.append(annotation.image)
     return matched
+
+
+def _of_photo(annotation: Annotation, photo: Photo, as_it_came: bool) -> Annotation:
+    """An annotation of an own photo; without a size its joints are pixels of the photo `as_it_came`, or else of the archive's."""
+    if not (photo.width and photo.height):
+        return annotation
+    came = photo.width, photo.height
+    if annotation.size is None:
+        return annotation._replace(size=came) if as_it_came else annotation
+    orientation = photo.orientation or UPRIGHT
+    return in_pixels(annotation, came, orientation) if is_turned(annotation.size, came, orientation) else annotation
+
+
+def file_name(name: str) -> str:
+    """A name without its folders."""
+    return PurePosixPath(name.replace("\\", "/")).name
 
 
 def meant_name(name: str) -> str:

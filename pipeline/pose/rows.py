@@ -17,6 +17,7 @@ from posegan.errors import PoseGANError
 from posegan.formats.annotation import Annotation, Keypoints, in_pixels
 from posegan.formats.table import KEYPOINTS_SCHEMA, joint_columns
 from posegan.images import decode_image
+from posegan.orientation import stored_orientation
 from posegan.people.estimator import Detector
 from posegan.skeleton import JOINT_COUNT
 
@@ -80,7 +81,9 @@ def annotate_archive(archive: zipfile.ZipFile, people: Mapping[str, Annotation])
         person = people.get(member)
         detail = UNANNOTATED if person is None else NO_JOINT
         item = _decode(partial(read_member, archive), member, split)
-        seen = in_pixels(person, item.image.size) if person is not None and shown(person) and item.image is not None else None
+        seen = person if person is not None and shown(person) and item.image is not None else None
+        if seen is not None and item.image is not None and seen.size not in (None, item.image.size):
+            seen = in_pixels(seen, item.image.size, stored_orientation(read_member(archive, member)))
         yield _row(item, seen, detail)
 
 

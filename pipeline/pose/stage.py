@@ -36,7 +36,7 @@ from pipeline.unchanged import StageCommand
 from posegan.cli import params_option
 from posegan.config import AUTO, PoseConfig, load_params
 from posegan.errors import PoseGANError
-from posegan.formats.table import KEYPOINTS_SCHEMA, STATUSES, keypoints_of
+from posegan.formats.table import KEYPOINTS_SCHEMA, STATUSES, keypoints_of, with_photo_files
 from posegan.images import decode_image
 from posegan.people.detectors import settled, verified_weights
 from posegan.people.estimator import PoseEstimator
@@ -147,12 +147,16 @@ def _estimated(
         yield number, keypoints_table(rows)
 
 
-def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = ()) -> str:
-    """Write keypoints.parquet with its counts, and give the summary; `absent` are annotations that mean no image."""
+def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = (), photos: Sequence[Photo] = ()) -> str:
+    """Write keypoints.parquet with its counts and the names of own `photos`, and give the summary.
+
+    `absent` are annotations that mean no image.
+    """
     statuses, details = Counter(table["status"].to_pylist()), Counter(table["detail"].to_pylist())
     counts = {status: statuses[status] for status in STATUSES}
     counts["unannotated"] = details[UNANNOTATED]
     counts["annotations_without_image"] = len(absent)
+    table = with_photo_files(table, {photo.image: photo.file for photo in photos})
     keypoints = keypoints_of(table)
     refuse_unbelievable(str(out), keypoints)
     write_table(out, table, counts)
@@ -245,10 +249,10 @@ def pose(params_path: Path, raw: Path, out: Path, downloads: Path, state: Path) 
     config = load_params(params_path).pose
     parts, absent = None, list[str]()
     with open_archive(raw) as archive:
-        members = image_members(archive)
+        members, photos = image_members(archive), read_photos(archive)
         if config.source == "annotations":
             paths = [Path(path) for path in config.annotations]
-            people, absent = read_people(paths, [member for member, _ in members], photos=read_photos(archive))
+            people, absent = read_people(paths, [member for member, _ in members], photos=photos)
             people = without_doubtful(people, config.joint_confidence)
             bar = tqdm(annotate_archive(archive, people), "pose", len(members), unit="image", mininterval=0.5, disable=None)
             table = keypoints_table(list(bar))
@@ -262,7 +266,7 @@ def pose(params_path: Path, raw: Path, out: Path, downloads: Path, state: Path) 
     if len(table) != len(members):
         raise RuntimeError(f"{len(members)} images went in and {len(table)} came out")
     refuse_nobody(raw, table)
-    summary = write_keypoints(out, table, absent)
+    summary = write_keypoints(out, table, absent, photos)
     if parts is not None:
         parts.clear()
     click.echo(f"pose: {summary}; {time.monotonic() - started:.1f} s")

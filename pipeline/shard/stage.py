@@ -10,6 +10,7 @@ byte for byte.
 
 import time
 from collections import defaultdict
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import click
@@ -17,10 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.doubts import refuse_unbelievable
 from pipeline.padding import padding_note
+from pipeline.photo_table import TABLE, Photo, photos_csv, read_photos
 from pipeline.raw_archive import open_archive
 from pipeline.shard.plan import SPLITS, plan_pieces, read_pair_rows
-from pipeline.shard.writer import Material, write_shards
+from pipeline.shard.writer import SHARD, Material, write_shards
 from pipeline.tables import INDEX_SCHEMA
 from pipeline.unchanged import StageCommand
 from posegan.cli import params_option
@@ -71,9 +74,12 @@ def make_shards(out: Path, raw: Path, keypoints: Path, pairs: Path, config: Shar
         PoseGANError: a table or the archive cannot be read, or they do not belong together.
     """
     table = read_keypoints(keypoints)
+    refuse_unbelievable(str(keypoints), table)
     rows = read_pair_rows(pairs, table.table)
     pieces = plan_pieces(rows, table.table["identity"].fill_null(-1).to_numpy(), config.maximum_images_per_sample)
+    used = np.unique(np.concatenate([rows.source, rows.target]))
     with open_archive(raw) as archive:
+        write_photo_names(out, read_photos(archive), set(table.table["image"].take(used).to_pylist()))
         material = Material(archive, table, image)
         index = write_shards(out, pieces, material, config.target_megabytes * MEGABYTE, len(rows.source))
     shards, images, written = len(index["shard"].unique()), sum(index["images"].to_pylist()), sum(index["pairs"].to_pylist())
@@ -82,9 +88,14 @@ def make_shards(out: Path, raw: Path, keypoints: Path, pairs: Path, config: Shar
     summary = f"{written:,} pairs in: {shards:,} shards, {index.num_rows:,} samples, {images:,} images"
     if image is None:
         return summary
-    used = np.unique(np.concatenate([rows.source, rows.target]))
     sizes = list(zip(*(table.table[side].take(used).to_pylist() for side in ("width", "height")), strict=True))
     return f"{summary}; {padding_note(sizes, table.joints[used], image)}"
+
+
+def write_photo_names(out: Path, photos: Sequence[Photo], images: Container[str]) -> None:
+    """Write what the files of own photos are called, of those that are in the shards; nothing where there are none."""
+    if kept := [photo for photo in photos if photo.image in images]:
+        (out / TABLE).write_bytes(photos_csv(kept))
 
 
 def shard_files(folder: Path) -> set[str]:
@@ -132,9 +143,10 @@ def check_shards(folder: Path) -> tuple[str, list[str]]:
     changed = {name for name in found & expected.keys() if sha256_of(folder / name) != expected[name]}
     faults = [f"{folder / name}: missing" for name in sorted(expected.keys() - found)]
     faults += [f"{folder / name}: not one of the files that were written" for name in sorted(found - expected.keys())]
-    faults += [f"{folder / name}: other bytes than were written" for name in sorted(changed) if name.endswith(".parquet")]
+    about = {name for name in changed if not name.endswith(SHARD)}
+    faults += [f"{folder / name}: other bytes than were written" for name in sorted(about)]
     if INDEX in changed or INDEX not in found:
-        faults += [f"{folder / name}: other bytes than were written" for name in sorted(changed) if not name.endswith(".parquet")]
+        faults += [f"{folder / name}: other bytes than were written" for name in sorted(changed - about)]
         return "", faults  # nothing says which identity stands where
     index = ShardIndex.load(folder)
     samples = _by_shard(index)

@@ -22,8 +22,10 @@ from posegan.data.index import CHECKSUMS, INDEX, ORDER
 from posegan.data.packed_tar import PackedTar, Sample
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
-from posegan.formats.table import Keypoints
+from posegan.formats.table import Keypoints, other_size
 from posegan.images import ImageError, decode_image, encode_jpeg, fit_keypoints, fit_person
+
+SHARD = ".tar.gz"  # ends its name
 
 
 class Material(NamedTuple):
@@ -54,7 +56,7 @@ def write_shards(folder: Path, pieces: Iterable[Piece], material: Material, targ
     with tqdm(total=pairs, desc="shard", unit="pair", unit_scale=True, mininterval=0.5, disable=None) as bar:
         for split, waiting in itertools.groupby(pieces, lambda piece: piece.split):
             for number, rest in enumerate(_shards(waiting)):
-                name = f"{split}/{split}-{number:06d}.tar.gz"
+                name = f"{split}/{split}-{number:06d}{SHARD}"
                 for piece, sample in _write_shard(folder, name, rest, material, target_bytes):
                     samples.append(sample)
                     if split in orders:
@@ -128,10 +130,7 @@ def _refuse_other_size(archive: zipfile.ZipFile, name: str, data: bytes, known: 
                 return
     except (OSError, ImageError, PIL.Image.DecompressionBombError):
         return  # whoever decodes it says what is wrong with it
-    raise PoseGANError(
-        f"{archive.filename}: {name} has {found[0]}x{found[1]} pixels, and the table of keypoints says {known[0]}x{known[1]}; "
-        "take the archive that its joints were found in, or import them with --raw"
-    )
+    raise other_size(str(archive.filename), name, found, known)
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:

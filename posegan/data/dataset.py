@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 from posegan.config import ImageConfig
 from posegan.data.batches import to_float
 from posegan.errors import PoseGANError
-from posegan.formats.table import read_keypoints
+from posegan.formats.plausible import refuse_shares
+from posegan.formats.table import other_size, read_keypoints
 from posegan.images import ImageError, decode_image, fit_keypoints, fit_person
 from posegan.model.geometry import heatmaps
 
@@ -57,8 +58,10 @@ class MarketPoseDataset(Dataset[PoseItem]):
         self.sources: list[str] = rows["source"].to_pylist()
         self.targets: list[str] = rows["target"].to_pylist()
         known = read_keypoints(keypoints)
+        refuse_shares(str(keypoints), known.joints)
         self._row = {name: row for row, name in enumerate(known.table["image"].to_pylist())}
         self._keypoints = known.joints
+        self._sizes = list(zip(known.table["width"].to_pylist(), known.table["height"].to_pylist(), strict=True))
         if unknown := {*self.sources, *self.targets} - self._row.keys():
             raise PoseGANError(f"{pairs}: names {len(unknown):,} images that {keypoints} lacks, such as {min(unknown)}; run pair again")
         self._image, self._sigma = image, sigma
@@ -71,7 +74,7 @@ class MarketPoseDataset(Dataset[PoseItem]):
         """Pair number `index`, in the order of pairs.parquet.
 
         Raises:
-            PoseGANError: the archive lacks one of the two images, or it cannot be decoded.
+            PoseGANError: the archive lacks one of the two images, it cannot be decoded, or is of another size than the table says.
         """
         source, source_keypoints = self.fitted(self.sources[index])
         target, target_keypoints = self.fitted(self.targets[index])
@@ -80,7 +83,7 @@ class MarketPoseDataset(Dataset[PoseItem]):
         return PoseItem(to_float(source), to_float(target), source_heatmap, target_heatmap)
 
     def fitted(self, name: str) -> tuple[Tensor, Tensor]:
-        """One image by its name in the archive: uint8 (3, H, W), and its keypoints (K, 3) in that frame."""
+        """One image by its name in the archive: uint8 (3, H, W), and its keypoints (K, 3) in that frame; errors as `__getitem__`."""
         if self._opened_by != os.getpid():  # each process for itself: a file position shared after a fork would mix reads up
             self._archive, self._opened_by = _open_archive(self._archive_path), os.getpid()
         try:
@@ -89,7 +92,10 @@ class MarketPoseDataset(Dataset[PoseItem]):
             raise PoseGANError(f"{self._archive_path}: has no member {name}; run pose and pair again for this archive") from None
         except (ImageError, zipfile.BadZipFile) as error:
             raise PoseGANError(f"{self._archive_path}: {name}: {error}; run pose and pair again for this archive") from error
-        joints = self._keypoints[self._row[name]]
+        row = self._row[name]
+        joints, known = self._keypoints[row], self._sizes[row]
+        if known != image.size and None not in known:
+            raise other_size(str(self._archive_path), name, image.size, known)
         pixels, fit = fit_person(image, joints, self._image.height, self._image.width)
         keypoints = fit_keypoints(joints, fit)
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), torch.from_numpy(keypoints)

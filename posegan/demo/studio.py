@@ -13,10 +13,11 @@ import numpy as np
 import PIL.Image
 
 from posegan.errors import PoseGANError
-from posegan.images import Fit, Picture, decode_image, decode_photo
+from posegan.images import Fit, Picture, decode_image
 from posegan.inference.transfer import Fitted, PoseTransfer
 from posegan.people.detection import Keypoints, Posed, checked_keypoints, torso_of
 from posegan.people.pose_library import library_pose, pose_names
+from posegan.photos import read_photo
 from posegan.skeleton import BONES, JOINTS
 
 
@@ -42,7 +43,7 @@ class Studio:
         Raises:
             PoseGANError: not a usable image, too large, or nobody whole in it.
         """
-        image = decode_photo(data, LARGEST_IMAGE)
+        image = read_photo(data, LARGEST_IMAGE)
         [person] = self._transfer.detector.estimate([image])
         fitted = self._transfer.fit(Posed(image, torso_of(person, "the picture")))
         return {"image": _data_url(fitted.pixels), "keypoints": _rounded(fitted.keypoints)}

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from posegan.errors import PoseGANError
+from posegan.orientation import UPRIGHT, is_turned, turned_upright
 from posegan.skeleton import JOINT_COUNT
 
 Keypoints = npt.NDArray[np.float32]
@@ -59,8 +60,11 @@ def annotation_of(image: str, people: Sequence[Person], size: tuple[int, int] | 
     return Annotation(image, chosen.keypoints, float(chosen.keypoints[chosen.keypoints[:, 2] > 0, 2].mean()), size)
 
 
-def in_pixels(annotation: Annotation, size: tuple[int, int]) -> Annotation:
-    """The annotation in pixels of its image, which is of this (width, height), whatever size it was made on.
+def in_pixels(annotation: Annotation, size: tuple[int, int], orientation: int = UPRIGHT) -> Annotation:
+    """The annotation in pixels of its upright image, which is of this (width, height), whatever size it was made on.
+
+    Where the image's file has an EXIF `orientation` by which it is turned, and the annotation's size is that of the stored pixels, its
+    joints are turned with these.
 
     Raises:
         PoseGANError: the two sizes are not of one shape.
@@ -68,6 +72,9 @@ def in_pixels(annotation: Annotation, size: tuple[int, int]) -> Annotation:
     if annotation.size is None or annotation.size == size:
         return annotation
     width, height = annotation.size
+    if annotation.size != FRACTIONS and is_turned(annotation.size, size, orientation):
+        upright = turned_upright(annotation.keypoints, annotation.size, orientation)
+        return in_pixels(annotation._replace(keypoints=upright, size=(height, width)), size)
     stretch = size[0] * height / (size[1] * width)
     if annotation.size != FRACTIONS and not 1 / _SAME_SHAPE <= stretch <= _SAME_SHAPE:
         raise PoseGANError(

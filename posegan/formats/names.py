@@ -8,17 +8,23 @@ One rule for all of them. A name means every image of the same file name:
 - A name may lack its suffix, on either side, and the case of a suffix means nothing. A name that is written exactly so comes first.
 - A number, which is what is left of a name of digits once it went through a program that takes it for one, means the images whose
   names are that number with zeros before it.
+
+A user's own photos are called in the archive what nobody calls them. Where it is known how their files are called, such a name comes
+first (`OwnNames`), by the same rule.
 """
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from posegan.errors import PoseGANError
 
 MARKET_FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif",
+    ".jp2", ".j2k", ".tga", ".ppm", ".pgm",
+)  # fmt: skip
 _DIGITS = 18  # a name of more is no number that a program counts by
 
 
@@ -79,6 +85,37 @@ class ImageNames:
         if len({_parsed(name).bare for name in spelled}) > 1:
             raise PoseGANError(f"{asked.exact}: a number, which {' and '.join(spelled[:2])} both are; name the image in full")
         return found
+
+
+class OwnNames:
+    """Images some of which are a user's own photos: by the names that these photos' files have, else by the images' own.
+
+    Args:
+        names: of the images.
+        files: the path below the photos' folder, such as Ada/IMG_0001.JPG, of those that are own photos, by the image's name.
+    """
+
+    def __init__(self, names: Sequence[str], files: Mapping[str, str]) -> None:
+        self._called = [files.get(name, name) for name in names]
+        self._own = [position for position, name in enumerate(names) if name in files]
+        self._photos, self._names = ImageNames(self._called[position] for position in self._own), ImageNames(names)
+
+    def photos(self, text: str) -> list[int]:
+        """The positions of the photos whose files are called so; errors as `ImageNames.find`."""
+        return [self._own[photo] for photo in self._photos.find(text)] if self._own else []
+
+    def find(self, text: str) -> list[int]:
+        """The positions of the images that a name means, in order, own photos first; none where it means no image; errors as there."""
+        return self.photos(text) or self._names.find(text)
+
+    def called(self, position: int) -> str:
+        """What people call the image at a position: its file's name where it is an own photo, else its own."""
+        return self._called[position]
+
+
+def bare_file(text: str) -> str:
+    """The file of a name, without its folders and its suffix."""
+    return _parsed(text).bare
 
 
 def is_image_name(text: str) -> bool:

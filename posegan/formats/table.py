@@ -3,7 +3,8 @@
 Legend: rows are images; K = 18 joints.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +43,8 @@ KEYPOINTS_SCHEMA = pa.schema(
 
 _LARGEST = 1e6  # pixels; beyond it is damage
 _NEEDED = ("identity", "camera", "width", "height", "person_confidence")  # where a row is ok
-MENDED = b"mended"  # key in the metadata of a table as read: what counted as missing, in words
+# Keys in the metadata of a table: as read, what counted as missing, in words; and how the files of own photos are called, JSON by image.
+MENDED, PHOTOS = b"mended", b"photos"
 
 
 class Keypoints(NamedTuple):
@@ -80,6 +82,37 @@ def read_keypoints(path: Path) -> Keypoints:
     table = pa.Table.from_batches(others, head)
     _refuse_twice(path, table["image"])
     return Keypoints(table.cast(head.with_metadata(metadata or None)), joints)
+
+
+def photo_files(table: pa.Table) -> dict[str, str]:
+    """How the files of a user's own photos are called, by image; none where the table knows of none, as one that pandas wrote."""
+    try:
+        files = json.loads((table.schema.metadata or {}).get(PHOTOS, b"{}"))
+    except ValueError:
+        return {}
+    return {str(image): str(file) for image, file in files.items()} if isinstance(files, dict) else {}
+
+
+def row_name(table: pa.Table, row: int) -> str:
+    """How a row of a table is called: its number, from 0 as pandas counts, its image, and the file where that is an own photo."""
+    image = table["image"][row].as_py()
+    file = photo_files(table).get(image)
+    return f"row {row} ({image}{f', {file}' if file else ''})"
+
+
+def with_photo_files(table: pa.Table, files: Mapping[str, str]) -> pa.Table:
+    """The table with the names of the files of a user's own photos in its metadata, where there are any."""
+    if not files:
+        return table
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), PHOTOS: json.dumps(dict(files))})
+
+
+def other_size(origin: str, image: str, found: tuple[int, int], known: tuple[int, int]) -> PoseGANError:
+    """The error of an `image` in an archive, `origin`, that has another (width, height) than the table of keypoints says."""
+    return PoseGANError(
+        f"{origin}: {image} has {found[0]}x{found[1]} pixels, and the table of keypoints says {known[0]}x{known[1]}; "
+        "take the archive that its joints were found in, or import them with --raw"
+    )
 
 
 def refuse_values(path: Path, batch: pa.RecordBatch, joints: npt.NDArray[np.float32], label: Callable[[int], str]) -> None:

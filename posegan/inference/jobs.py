@@ -14,10 +14,11 @@ import numpy as np
 import PIL.Image
 
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import FRACTIONS, scaled
+from posegan.formats.annotation import FRACTIONS, Annotation, in_pixels, scaled
 from posegan.images import Picture
-from posegan.inference.pose_texts import PoseText, read_row
+from posegan.inference.pose_texts import PoseText, Row, read_row
 from posegan.inference.transfer import Fitted, PoseTransfer
+from posegan.orientation import UPRIGHT, stored_orientation
 from posegan.people.detection import Keypoints, Posed, read_image, torso_of
 from posegan.people.estimator import PersonPose
 from posegan.people.placing import paste_back, place_keypoints
@@ -112,10 +113,12 @@ class People:
 
     def _look_up(self, path: Path, image: PIL.Image.Image) -> Person | PoseGANError:
         try:
-            row = read_row(self._keypoints or Path(), path.name)
+            row = read_row(self._keypoints or Path(), str(path), path.name)
+            same = row.size in (None, image.size)
+            placed = as_person(row, path.name, image.size, UPRIGHT if same else stored_orientation(path.read_bytes()))
         except PoseGANError as error:
             return error
-        return self._person(path, image, as_person(row.keypoints, row.size, image.size))
+        return self._person(path, image, placed)
 
     def _person(self, path: Path, image: PIL.Image.Image, pose: PersonPose | None) -> Person | PoseGANError:
         try:
@@ -126,9 +129,13 @@ class People:
         return Person(path, image.size, pose, self._transfer.fit(Posed(image, keypoints)), image if self._keep_photos else None)
 
 
-def as_person(keypoints: Keypoints, size: tuple[int, int] | None, image_size: tuple[int, int]) -> PersonPose:
-    """Joints that a file has for an image of `size` (width, height; None: of the image's own; or FRACTIONS), as if found in it."""
-    joints = scaled(keypoints, size or image_size, image_size)
+def as_person(row: Row, name: str, size: tuple[int, int], orientation: int = UPRIGHT) -> PersonPose:
+    """Joints that a file has for the image `name` of `size` (width, height), as if found in it.
+
+    Raises:
+        PoseGANError: they were made on an image of another shape.
+    """
+    joints = in_pixels(Annotation(name, row.keypoints, 1.0, row.size), size, orientation).keypoints
     there = joints[:, 2] > 0
     box = np.concatenate([joints[there, :2].min(axis=0), joints[there, :2].max(axis=0)])
     return PersonPose(joints.astype(np.float32), float(joints[there, 2].mean()), box.astype(np.float32))

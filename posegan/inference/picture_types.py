@@ -8,7 +8,7 @@ Legend: B pictures, H, W height and width in pixels.
 | NumPy | (H, W, 3) RGB, (H, W, 4) with opacity, (H, W) or (H, W, 1) grey; whole numbers, or floats in [0, 1] | (B, H, W, C) |
 | tensor | (3, H, W) RGB, uint8, or floating in [0, 1] | (B, 3, H, W) |
 
-Whichever way a photo comes, its pixels are those that the commands see (`posegan.images.upright_rgb`). Results are RGB; of NumPy, uint8.
+Whichever way a photo comes, its pixels are those that the commands see (`posegan.photos`). Results are RGB; of NumPy, uint8.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from posegan.errors import PoseGANError
-from posegan.images import ImageError, eight_bits, upright_rgb
+from posegan.images import ImageError, eight_bits
+from posegan.photos import upright_photo
 
 Pictures = PIL.Image.Image | npt.NDArray[Any] | Tensor | Sequence[PIL.Image.Image]
 _SMALLEST = 16  # pixels, of a grey picture's sides: below, an array of two dimensions is something else
@@ -72,7 +73,7 @@ def give_pictures(images: Tensor, kind: Kind) -> Any:
 
 def _upright(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
     try:
-        return upright_rgb(image)
+        return upright_photo(image)
     except ImageError as error:
         raise PoseGANError(f"{name}: not a usable image: {error}") from error
 

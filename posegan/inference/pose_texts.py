@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from posegan.errors import PoseGANError
 from posegan.formats.detect import detect_format, read_format
-from posegan.formats.names import ImageNames
+from posegan.formats.names import OwnNames
 from posegan.formats.plausible import refuse_shares, refuse_unsaid_shares
 from posegan.people.detection import Keypoints
 from posegan.people.pose_library import POSES
@@ -62,21 +62,21 @@ def parse_pose(text: str, folder: Path = Path()) -> PoseText:
 
 
 @lru_cache(maxsize=256)
-def read_row(table: Path, row: str) -> Row:
-    """The keypoints of the image `row` (its path or file name), or of the only one when `row` is empty.
+def read_row(table: Path, row: str, otherwise: str = "") -> Row:
+    """The keypoints of the image `row` (its path or file name), else of the one `otherwise`; of the only one when `row` is empty.
 
     Raises:
         PoseGANError: no such row, several, a person without a whole torso, or a file that is not what it should be.
     """
     names, known, find = _rows(table)
-    chosen = known.find(row) if row else list(range(len(names)))
+    chosen = (known.find(row) or (known.find(otherwise) if otherwise else [])) if row else list(range(len(names)))
     if not chosen:
-        example = f"such as {names[0]}" if names else "and this file has none"
+        example = f"such as {known.called(0)}" if names else "and this file has none"
         raise PoseGANError(f"{table}: has no row {row}; a row is named by its image, {example}")
     if len(chosen) > 1 and row:
-        raise PoseGANError(f"{table}: {len(chosen)} rows are called {row}; name its folder too, such as {names[chosen[0]]}")
+        raise PoseGANError(f"{table}: {len(chosen)} rows are called {row}; name its folder too, such as {known.called(chosen[0])}")
     if len(chosen) > 1:
-        raise PoseGANError(f"{table}: holds {len(chosen):,} rows; choose one as {table}#NAME, such as {names[0]}")
+        raise PoseGANError(f"{table}: holds {len(chosen):,} rows; choose one as {table}#NAME, such as {known.called(0)}")
     found = find(chosen[0])
     if (found.keypoints[list(TORSO), 2] <= 0).any():
         raise PoseGANError(f"{table}, {names[chosen[0]]}: shoulders and hips are not all there; choose a row that has them")
@@ -84,25 +84,26 @@ def read_row(table: Path, row: str) -> Row:
 
 
 @lru_cache(maxsize=4)
-def _rows(path: Path) -> tuple[list[str], ImageNames, Callable[[int], Row]]:
+def _rows(path: Path) -> tuple[list[str], OwnNames, Callable[[int], Row]]:
     """The names of a file's images, the same to look them up in, and what finds the row at a position."""
     form = detect_format(path)
-    names, find = _table(path) if form == "table" else _annotations(path, form)
-    return names, ImageNames(names), find
+    names, files, find = _table(path) if form == "table" else _annotations(path, form)
+    return names, OwnNames(names, files), find
 
 
-def _annotations(path: Path, form: str) -> tuple[list[str], Callable[[int], Row]]:
+def _annotations(path: Path, form: str) -> tuple[list[str], dict[str, str], Callable[[int], Row]]:
     annotations = read_format(path, form)
     refuse_unsaid_shares(path, annotations)
-    return [annotation.image for annotation in annotations], lambda number: Row(annotations[number].keypoints, annotations[number].size)
+    return [annotation.image for annotation in annotations], {}, lambda number: Row(annotations[number].keypoints, annotations[number].size)
 
 
-def _table(path: Path) -> tuple[list[str], Callable[[int], Row]]:
+def _table(path: Path) -> tuple[list[str], dict[str, str], Callable[[int], Row]]:
     try:
-        from posegan.formats.table import read_keypoints
+        from posegan.formats.table import photo_files, read_keypoints
     except ImportError:
         raise PoseGANError(f"{path}: tables are read by pyarrow: pip install 'posegan[detect]', or name a CSV or JSON file") from None
     table, joints = read_keypoints(path)
     refuse_shares(str(path), joints)
     sizes = list(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True))
-    return table["image"].to_pylist(), lambda number: Row(joints[number], sizes[number] if all(sizes[number]) else None)
+    names = table["image"].to_pylist()
+    return names, photo_files(table), lambda number: Row(joints[number], sizes[number] if all(sizes[number]) else None)

@@ -14,8 +14,10 @@ import PIL.Image
 
 from posegan.config import AUTO, PoseConfig
 from posegan.errors import PoseGANError
-from posegan.images import ImageError, decode_photo
+from posegan.formats.plausible import refuse_shares
+from posegan.images import ImageError
 from posegan.people.detectors import CROP_SIDE, is_crop, settled
+from posegan.photos import read_photo
 from posegan.skeleton import JOINTS, TORSO
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ def read_image(path: Path) -> PIL.Image.Image:
         PoseGANError: the file is missing, no image, damaged or above 64 megapixels.
     """
     try:
-        return decode_photo(path.read_bytes())
+        return read_photo(path.read_bytes())
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -138,8 +140,10 @@ def checked_keypoints(keypoints: npt.NDArray[np.generic], name: str) -> Keypoint
     """Keypoints `(K, 3)` or `(N, K, 3)` as float32.
 
     Raises:
-        PoseGANError: another shape, or a number that is not finite.
+        PoseGANError: another shape, a number that is not finite, or all coordinates within 0..1, as shares of an image.
     """
     if keypoints.shape[-2:] != (len(JOINTS), 3) or keypoints.ndim > 3 or not np.isfinite(keypoints.astype(np.float64)).all():
         raise PoseGANError(f"{name}: expected finite numbers of shape ({len(JOINTS)}, 3) or (N, {len(JOINTS)}, 3), got {keypoints.shape}")
-    return keypoints.astype(np.float32)
+    checked = keypoints.astype(np.float32)
+    refuse_shares(name, checked.reshape(-1, len(JOINTS), 3))
+    return checked

@@ -26,6 +26,9 @@ EXCHANGE = {
     "export-pairs": "Write the pairs of a split as a CSV.",
     "published-pairs": "Make the field's 12,000 test pairs of Market-1501 from the published annotations.",
 }
+SHARDS = {
+    "export-dataset": "Write the pairs of a split, images and all, as a Parquet file that Hugging Face's datasets reads.",
+}
 USES = {
     "augment": "Draw the train images in other poses, as a Market-1501 folder for re-identification.",
 }
@@ -36,6 +39,7 @@ SECTIONS = {
     "Stages, in order": STAGES,
     "Pages to look at": PAGES,
     "Keypoints and pairs, to and from other programs": EXCHANGE,
+    "Shards, for other programs": SHARDS,
     "With a trained model": USES,
     "Experiments": EXPERIMENTS,
 }
@@ -47,7 +51,7 @@ def module_of(command: str) -> str:
         return f"pipeline.{command}.stage"
     if command in EXCHANGE:
         return "pipeline.exchange"
-    return f"pipeline.{command}" if command in USES else f"pipeline.{command}.command"
+    return f"pipeline.{command.replace('-', '_')}" if command in SHARDS | USES else f"pipeline.{command}.command"
 
 
 @click.group(cls=LateGroup, sections=SECTIONS, find=module_of, invoke_without_command=True)

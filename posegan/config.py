@@ -289,6 +289,7 @@ class TrainConfig(Section):
     mirrored: share of the pairs that are mirrored, left for right, before they are learned from.
     corrupt: whether a damaged sample of the shards ends the run, or is left out and named when it is over.
     initial: a generator's file to go on from; `""`: start untrained.
+    tensorboard: whether the log is written for TensorBoard as well, beside the run's state.
     """
 
     seed: Seed
@@ -316,6 +317,7 @@ class TrainConfig(Section):
     sample_every: Positive
     checkpoint_every: Positive
     keep_checkpoints: Positive
+    tensorboard: bool
 
     @model_validator(mode="after")
     def _equal_parts(self) -> Self:

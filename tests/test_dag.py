@@ -1,10 +1,10 @@
 """dvc.yaml says what the code does, imports point one way, and no list of modules is kept by hand."""
 
 import ast
-import itertools
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -27,8 +27,12 @@ def files_of(stage: str) -> set[str]:
     return set(map(named, stage_code(f"pipeline.{stage}.stage")))
 
 
+def dvc_yaml() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())
+
+
 def stages() -> dict[str, dict[str, list[str]]]:
-    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    return dvc_yaml()["stages"]
 
 
 def code_deps(stage: str) -> set[str]:
@@ -162,9 +166,19 @@ def test_the_library_is_installed_whole_and_alone():
     assert set(find_packages(str(ROOT), include=settings["packages"]["find"]["include"])) == found
 
 
+def test_what_dvc_shows_is_declared_once_at_the_top_and_made_by_a_stage():
+    outs = [out for stage in stages().values() for out in stage["outs"]]
+    assert not [name for name, stage in stages().items() if stage.keys() & {"metrics", "plots"}]
+    plots = [{plot: {}} if isinstance(plot, str) else plot for plot in dvc_yaml()["plots"]]
+    plotted = [path for plot in plots for name, spec in plot.items() for path in spec.get("y", [name])]
+    shown = [*dvc_yaml()["metrics"], *plotted]
+    assert {"metrics.json", "dvclive/metrics.json", "dvclive/plots/metrics"} <= set(shown)
+    assert not [path for path in shown if not any(f"{path}/".startswith(f"{out}/") for out in outs)]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_git_leaves_the_outputs_to_dvc(stage):
     """Else DVC writes .gitignore files into the tree on its own."""
-    for out in itertools.chain.from_iterable(stages()[stage].get(kind, []) for kind in ("outs", "metrics", "plots")):
+    for out in stages()[stage]["outs"]:
         ignored = subprocess.run(["git", "check-ignore", out, f"{out}/"], cwd=ROOT, check=False, capture_output=True)
         assert ignored.returncode == 0, f".gitignore lacks {out}"

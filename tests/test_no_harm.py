@@ -69,6 +69,7 @@ ROWS = {
     "pipeline export-keypoints": Row("--keypoints keypoints.parquet --format openpose", {"OUT": "openpose"}),
     "pipeline export-pairs": Row("--pairs pairs.parquet", {"OUT": "p.csv"}),
     "pipeline published-pairs": Row("list.csv", {"--out": "p.csv"}),
+    "pipeline export-dataset": Row("--shards shards", {"OUT": "p.parquet", "--cache": "cache"}),
     "pipeline augment": Row("--raw raw.zip --keypoints keypoints.parquet --model g.safetensors", {"--out": "augmented"}),
     "pipeline ablation": Row("", {"--out": "table.md", "--grid": "grid.png"}),
     "pose_model train": Row("--start g.safetensors --real raw.zip", {"--out": "w.pt", "--work": "work"}),

@@ -24,7 +24,7 @@ def name(shards: str = "a", code: str = "c", **changes: dict[str, object]) -> st
 @pytest.mark.parametrize(
     "changes",
     [
-        {"train": {"keep_checkpoints": 7, "checkpoint_every": 9, "device": "auto", "corrupt": "skip"}},
+        {"train": {"keep_checkpoints": 7, "checkpoint_every": 9, "device": "auto", "corrupt": "skip", "tensorboard": True}},
         {"evaluate": {"pairs": 7}, "pose": {"batch_size": 3}},
     ],
 )

@@ -16,8 +16,9 @@ import yaml
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 
+from pipeline.train.logs import open_live
 from pipeline.train.model_card import counts, model_card
-from pipeline.train.stage import open_live, stop_on_signals, train
+from pipeline.train.stage import stop_on_signals, train
 from posegan.data.index import ShardIndex
 from posegan.errors import PoseGANError
 from posegan.model.generator_file import load_generator, read_generator_card

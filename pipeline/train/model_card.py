@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from posegan.config import Params
 from posegan.data.index import ShardIndex
+from posegan.training.run_name import FREE
 
 LEFT_OUT = "left_out"  # in a generator's provenance: the damaged samples that it was trained without, in words
 _VALIDATED = ("val_quality", "val_sharpness", "val_ssim", "val_l1")
@@ -53,7 +54,7 @@ def model_card(
     liked = (
         f"step {best_step:,}, the highest val_quality of {len(validated)}" if validated else f"step {best_step:,}, as nothing was validated"
     )
-    train = params.train.model_dump(exclude={"device", "corrupt", "checkpoint_every", "keep_checkpoints"})
+    train = params.train.model_dump(exclude=FREE - {"initial"})
     sections = [
         f"# PoseGAN generator, {params.image.height} x {params.image.width} pixels",
         "Draws the person of a photo in another pose: the Deformable GAN of Siarohin et al. (CVPR 2018).",

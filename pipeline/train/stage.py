@@ -2,13 +2,9 @@
 
 import contextlib
 import copy
-import io
 import os
 import platform
-import re
-import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,20 +13,21 @@ from types import FrameType
 
 import click
 import torch
-from dvclive.live import Live
-from PIL.Image import Image
 from torch import nn
 from tqdm import tqdm
 
 from pipeline.stage_code import hash_of, stage_code
+from pipeline.train.board import FOLDER as BOARD
+from pipeline.train.board import Board, check_installed
 from pipeline.train.lock import alone
+from pipeline.train.logs import Logs, SampleFolder, log_files, open_live, sample_files
 from pipeline.train.model_card import LEFT_OUT, counts, model_card, trained_on
 from pipeline.unchanged import StageCommand
 from posegan.cli import INTERRUPTED, params_option
 from posegan.config import Params, load_params
 from posegan.data.index import CACHE, ShardIndex
 from posegan.device import keep_freed_memory
-from posegan.files import check_replaceable, contents, write_atomically
+from posegan.files import check_replaceable, write_atomically
 from posegan.model.generator_file import DISCRIMINATOR, save_generator
 from posegan.places import OUTPUT, OUTPUT_FOLDER, WORKING_FOLDER
 from posegan.training import data as training_data
@@ -39,7 +36,7 @@ from posegan.training.checkpoints import CheckpointFolder
 from posegan.training.data import open_training_data
 from posegan.training.initial import DISCRIMINATOR_SHA256, save_discriminator
 from posegan.training.loop import StoppedError
-from posegan.training.progress import LossRecord, Record, SampleRecord
+from posegan.training.progress import LossRecord
 from posegan.training.ranks import joined
 from posegan.training.run_name import passed_over, record_run, run_content, run_name
 from posegan.training.state import TrainingState
@@ -82,6 +79,8 @@ def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, liv
         if ranks.is_first:
             held.enter_context(alone(state))
         params = load_params(params_path)
+        if params.train.tensorboard:
+            check_installed()
         data, shards_sha256 = open_training_data(shards, params, cache, rank=ranks.rank, world_size=ranks.world_size)
         content = run_content(params, shards_sha256, hash_of(training_code()))
         folder = state / run_name(content)
@@ -95,7 +94,8 @@ def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, liv
                 for _ in loop.train(run, stop):
                     pass
                 return
-            speed = follow(run, open_live(live), SampleFolder(samples, folder / "samples", run.state.step), stop)
+            board = held.enter_context(contextlib.closing(Board(folder / BOARD, content))) if params.train.tensorboard else None
+            speed = follow(run, Logs(open_live(live), SampleFolder(samples, folder / "samples", run.state.step), board), stop)
         except StoppedError as stopped:
             if "DVC_STAGE" in os.environ:  # with 0, DVC would take the stage for done and complain of its outputs
                 raise
@@ -147,72 +147,25 @@ def _announce(run: loop.Run, others: str) -> None:
         click.echo(f"train: goes on from step {run.state.step} of {run.params.train.iterations}, found in {run.checkpoints.folder}")
 
 
-def follow(run: loop.Run, live: Live, pictures: "SampleFolder", stop: threading.Event) -> str:
-    """Train to the end with a progress bar; log numbers to DVCLive, grids to files.
+def follow(run: loop.Run, logs: Logs, stop: threading.Event) -> str:
+    """Train to the end with a progress bar, and log what happens.
 
     Returns the mean speed as words for the summary. Speed is shown and not logged: the logs of
     two runs of one seed are equal, so DVC sees equal outputs.
     """
-    for step, values in run.state.history:
-        _log(live, step, values)
+    logs.repeat(run.state.history)
     speeds: list[float] = []
     iterations = run.params.train.iterations
     bar = tqdm(total=iterations, initial=run.state.step, desc="train", unit="step", mininterval=0.5, disable=None)
     with bar:
         for record in loop.train(run, stop):
-            _write(record, live, pictures)
+            logs.write(record)
             if isinstance(record, LossRecord):
                 speeds.append(record.images_per_second)
                 bar.update(record.step - bar.n)
                 bar.set_postfix_str(_line(record))
-    live.end()  # type: ignore[no-untyped-call]
+    logs.end()
     return f"{sum(speeds) / len(speeds):.0f} images/s; " if speeds else ""
-
-
-def open_live(folder: Path) -> Live:
-    """A DVCLive that writes into `folder` and nowhere else.
-
-    It is made in an empty working directory, because on starting it looks for a repository around that: in one
-    without a commit it raises, and in a git repository without DVC it would create one. Nothing here needs it:
-    DVC learns of the logs through dvc.yaml.
-    """
-    folder = folder.absolute()
-    with tempfile.TemporaryDirectory() as empty, contextlib.chdir(empty):
-        return Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None)
-
-
-def sample_files(folder: Path) -> set[str]:
-    """The sample grids of a folder."""
-    return set(filter(_GRID.fullmatch, contents(folder)))
-
-
-def log_files(folder: Path) -> set[str]:
-    """DVCLive's logs in a folder: it removes old ones when it starts."""
-    return set(filter(_LOG.fullmatch, contents(folder)))
-
-
-_GRID, _LOG = re.compile(r"step-\d{8}\.png"), re.compile(r"metrics\.json|plots(/metrics(/\w+\.tsv)?)?")
-
-
-class SampleFolder:
-    """The sample grids: kept beside the state, since DVC deletes a stage's outputs before it runs, and copied out."""
-
-    def __init__(self, folder: Path, kept: Path, step: int) -> None:
-        """Fill `folder` with the grids that a run up to `step` had made."""
-        self.folder, self.kept = folder, kept
-        check_replaceable(folder, sample_files)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for path in sorted(kept.glob("step-*.png")):
-            if int(path.stem.removeprefix("step-")) <= step:
-                write_atomically(folder / path.name, path.read_bytes())
-
-    def write(self, step: int, grid: Image) -> None:
-        """Write one grid to both places."""
-        buffer = io.BytesIO()
-        grid.save(buffer, "PNG")
-        for folder in (self.kept, self.folder):
-            write_atomically(folder / f"step-{step:08d}.png", buffer.getvalue())
 
 
 class StopRequest(threading.Event):
@@ -254,20 +207,6 @@ def provenance(params: Params, shards_sha256: str, features: str) -> dict[str, s
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def _write(record: Record, live: Live, pictures: SampleFolder) -> None:
-    if isinstance(record, SampleRecord):
-        pictures.write(record.step, record.grid)
-    else:
-        _log(live, record.step, record.values)
-
-
-def _log(live: Live, step: int, values: dict[str, float]) -> None:
-    live.step = step
-    for name, value in values.items():
-        live.log_metric(name, value)
-    live.make_summary()  # type: ignore[no-untyped-call]
 
 
 def _line(record: LossRecord) -> str:

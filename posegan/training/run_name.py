@@ -14,12 +14,13 @@ from posegan.files import write_atomically
 from posegan.training.checkpoints import saved_steps
 
 _SECTIONS = ("image", "model", "loss", "features", "train")
-# Of the section train: what changes neither weights nor logs, or is told and checked elsewhere.
-_FREE = {
+# Of the section train: what changes neither weights nor DVC's logs, or is told and checked elsewhere.
+FREE = {
     "checkpoint_every",
     "keep_checkpoints",
     "corrupt",  # a state says which samples it did without
     "device",  # a state may go on elsewhere; bit-equal are runs on one processor alone
+    "tensorboard",  # the same numbers once more
     "initial",  # where a file lies; its SHA-256 counts
 }
 _NAME = re.compile(r"[0-9a-f]{16}")
@@ -34,7 +35,7 @@ def run_content(params: Params, shards_sha256: str, code_sha256: str) -> dict[st
     counts, so that a run after an edited loss never continues, or passes off as its own, what the old loss had trained.
     """
     sections = {name: getattr(params, name).model_dump() for name in _SECTIONS}
-    sections["train"] = {key: value for key, value in sections["train"].items() if key not in _FREE}
+    sections["train"] = {key: value for key, value in sections["train"].items() if key not in FREE}
     if sections["features"]["sha256"]:
         del sections["features"]["weights"]  # where the file lies
     return {"params": sections, "shards": shards_sha256, "code": code_sha256, "torch": torch.__version__}

@@ -108,7 +108,7 @@ def test_recipes_are_the_paper_s_four_and_ours():
         "dsc": ("parts", 1, 100, 0, 0, 0),
         "perceptual": ("parts", 1, 0, 0.5, 0, 0),
         "full": ("parts", 1, 0, 0, 0.01, 0),
-        "ours": ("parts+learned", 1, 30, 0, 0, 1),
+        "ours": ("parts+learned", 1, 10, 0, 0, 1),
     }
     for name in RECIPES[:4]:  # nothing in them that the original has not
         params = followed(name)

@@ -34,7 +34,7 @@ class Board:
         from torch.utils.tensorboard import SummaryWriter
 
         shutil.rmtree(folder, ignore_errors=True)
-        self._writer: Any = SummaryWriter(str(folder), flush_secs=_SECONDS)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder), flush_secs=_SECONDS)
         self._writer.add_text("run", f"```\n{json.dumps(run, indent=1, sort_keys=True)}\n```")
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:

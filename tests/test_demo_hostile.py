@@ -93,7 +93,12 @@ LINES = [
     *(post("/find", b"x", length=length) for length in (LARGEST_BODY + 1, "9" * 5000, "-1", "1e3", "", "0x10", "1, 1")),
     post("/find", b"", "Transfer-Encoding: chunked", length=""), post("/nosuch", b"x" * 100_000), post("/draw?x=1", b"{}"), post("/", b""),
 ]  # fmt: skip
-REQUESTS = [*LINES, *(post("/draw", body) for body in DRAWS), *(post("/find", picture.data) for picture in pictures().values())]
+OTHERS = [
+    *(post("/fit", f'{{"photo": {image}, "photo_keypoints": {joints("1")}}}'.encode()) for image in IMAGES),
+    *(post("/animate", f'{{"targets": {target}}}'.encode()) for target in TARGETS),
+    *(post(path, body) for path in ("/fit", "/animate") for body in BODIES),
+]
+REQUESTS = [*LINES, *(post("/draw", body) for body in DRAWS), *OTHERS, *(post("/find", picture.data) for picture in pictures().values())]
 
 
 def resident() -> int:

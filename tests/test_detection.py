@@ -9,7 +9,7 @@ import pytest
 from posegan.config import PoseConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
-from posegan.people.detection import DEFAULTS, read_image, torso_of
+from posegan.people.detection import DEFAULTS, Named, load_detector, read_image, torso_of
 from posegan.people.detectors import FOR_PHOTOGRAPHS, settled, shipped, verified_weights
 from posegan.people.estimator import PersonPose
 from posegan.skeleton import LEFT_HIP, RIGHT_SHOULDER
@@ -80,3 +80,28 @@ def test_what_cannot_be_fetched_names_every_key_that_another_file_needs(tmp_path
 
     with pytest.raises(PoseGANError, match=r"tests ask no network.*pose\.weights.*pose\.sha256.*pose\.image_size"):
         verified_weights("yolo11n-pose.pt", "")
+
+
+class Blank:
+    """Stands in for an estimator of the weights that it was given."""
+
+    def __init__(self, config: PoseConfig) -> None:
+        if config.weights == FOR_PHOTOGRAPHS:
+            raise PoseGANError("no network")
+
+    def estimate(self, images: list[PIL.Image.Image]) -> list[None]:
+        return [None] * len(images)
+
+
+def test_which_weights_look_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    crop, photo = PIL.Image.new("RGB", (64, 128)), PIL.Image.new("RGB", (640, 480))
+    monkeypatch.setattr("posegan.people.estimator.PoseEstimator", Blank)
+    auto = load_detector()
+    assert isinstance(auto, Named)
+    assert auto.looks_with(crop) == f"{shipped().path.name}, which comes with PoseGAN, for small crops of people"
+    assert auto.looks_with(photo) == f"{FOR_PHOTOGRAPHS}, an official one for photographs"
+    assert auto.estimate([crop, photo]) == [None, None]
+    assert auto.looks_with(photo).endswith(f"since {FOR_PHOTOGRAPHS} could not be had")  # once that was tried
+    named = load_detector(PoseConfig.model_validate({**DEFAULTS, "weights": "mine/people.pt"}))
+    assert isinstance(named, Named) and named.looks_with(photo) == "people.pt"
+    assert named.estimate([crop]) == [None]

@@ -1,5 +1,6 @@
 """The documentation says what the program says: quoted errors exist, named options exist, and Sphinx builds it without a warning."""
 
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pipeline.__main__ import STAGES
 from pipeline.__main__ import cli as pipeline_cli
 from pipeline.evaluate.metrics import METRICS
 from posegan.__main__ import cli as posegan_cli
+from posegan.inference.shipped import CARD, FOLDER
 from tests.support.tiny_run import ROOT
 
 DOCS = ROOT / "docs"
@@ -54,6 +56,83 @@ def test_commands_and_options_exist(page: str) -> None:
 def test_every_metric_is_defined() -> None:
     defined = set(re.findall(r"`(\w+)`", (DOCS / "metrics.md").read_text()))
     assert not [name for name in METRICS if name not in defined], "docs/metrics.md lacks its row"
+
+
+HEADINGS = {"SSIM": "ssim", "mask-SSIM": "mask_ssim", "L1 in the mask": "mask_l1", "PCK": "pck", "DS": "ds", "sharpness": "sharpness"}
+Table = dict[str, dict[str, str]]  # row -> heading -> cell
+
+
+def tables(page: str) -> list[Table]:
+    """The tables of a page that have one of the headings above."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\n)+", (ROOT / page).read_text(), re.MULTILINE):
+        head, _, *rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in block.splitlines()]
+        if "PCK" in head:
+            found.append({row[0]: dict(zip(head[1:], [*row[1:], *[""] * len(head)], strict=False)) for row in rows})
+    return found
+
+
+def shown_as(cell: str, value: float | None) -> bool:
+    """Whether a cell has the value, rounded as it stands there."""
+    return cell == "" if value is None else cell == f"{value:.{len(cell.partition('.')[2])}f}"
+
+
+def figures_of(kind: str) -> dict[str, dict[str, float | None]]:
+    """Rows that were measured on drawn or on real people, as the cards of the generators have them."""
+    cards = {name: json.loads((FOLDER / name / CARD).read_text())["measured"][kind] for name in ("drawn", "real")}
+    rows = {f"by `{name}`": card["rows"]["generated"] for name, card in cards.items()}
+    return rows | {row: cards["real"]["rows"][row] for row in ("warped", "copied", "real")}
+
+
+README_ROWS = {
+    "generated": "by `drawn`",
+    "warp the source by its parts (floor)": "warped",
+    "copy the source": "copied",
+    "the real target (ceiling)": "real",
+}
+MARKET_ROWS = {"generated": "by `real`", "source, warped by parts (floor)": "warped", "source, copied": "copied", "real": "real"}
+
+
+@pytest.mark.parametrize(
+    ("page", "number", "kind", "rows"),
+    [
+        ("docs/results.md", 0, "drawn", {row: row for row in figures_of("drawn")}),
+        ("docs/results.md", 1, "real", {row: row for row in figures_of("real")}),
+        ("docs/market1501.md", 0, "real", MARKET_ROWS),
+        ("README.md", 0, "drawn", README_ROWS),
+    ],
+)
+def test_measured_tables_are_those_of_the_cards(page: str, number: int, kind: str, rows: dict[str, str]) -> None:
+    table, measured = tables(page)[number], figures_of(kind)
+    assert set(table) == set(rows)
+    wrong = [
+        (row, heading, cells[heading], measured[rows[row]][column])
+        for row, cells in table.items()
+        for heading, column in HEADINGS.items()
+        if not shown_as(cells[heading], measured[rows[row]][column])
+    ]
+    assert wrong == []
+
+
+def test_results_have_the_published_models_figures_and_the_numbers_of_pairs() -> None:
+    assert tables("docs/results.md")[2] == tables("docs/market1501.md")[1]
+    text = (DOCS / "results.md").read_text()
+    for kind in ("drawn", "real"):
+        card = json.loads((FOLDER / kind / CARD).read_text())
+        assert f"{card['measured'][kind]['pairs']:,} " in text
+        assert card["trained_on"].partition(" pairs")[0] + " pairs" in text
+
+
+def test_the_readme_s_sentence_on_real_people_is_the_card_s() -> None:
+    text = " ".join((ROOT / "README.md").read_text().split())
+    reached, floor, ceiling = (figures_of("real")[row]["pck"] for row in ("by `real`", "warped", "real"))
+    assert f"the shipped generator reaches PCK {reached:.3f} (floor {floor:.3f}, real images {ceiling:.3f})" in text
+
+
+def test_every_picture_is_there_and_shown() -> None:
+    pages = [path.read_text() for path in (*DOCS.glob("*.md"), ROOT / "README.md")]
+    named = {Path(name).name for text in pages for name in re.findall(r"\]\((?:docs/)?images/([^)]+)\)", text)}
+    assert named == {path.name for path in (DOCS / "images").rglob("*") if path.is_file()}
 
 
 def test_every_stage_has_its_row() -> None:

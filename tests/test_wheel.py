@@ -1,7 +1,10 @@
 """The wheel: the library alone, which draws where none of the pipeline's packages is installed."""
 
+import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -13,7 +16,8 @@ import PIL.Image
 import pytest
 
 from posegan.inference.shipped import DEFAULT
-from tests.support.tiny_run import ROOT
+from tests.support.tiny_run import ROOT, hear_ctrl_c
+from tests.test_demo_server import ask
 
 # What the extras bring, as it is imported: none of it is there for who installs the wheel alone.
 ABSENT = (
@@ -77,6 +81,29 @@ def test_it_draws_without_the_extras(installed: Path, tmp_path: Path) -> None:
     line[line.index("--pose") : line.index("--pose") + 2] = ["--poses", "walking/left", "--frames", "2"]
     moved = run(installed, tmp_path, "-c", COMMAND, "animate", *line[1:])
     assert moved.returncode == 0, moved.stderr
+
+
+def test_the_page_draws_its_people_without_the_extras_and_names_the_one_that_photographs_need(installed: Path, tmp_path: Path) -> None:
+    line = [sys.executable, "-u", "-c", COMMAND, "demo", "--port", "0", "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    with subprocess.Popen(
+        line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        address = re.search(r":(\d+)/", first)
+        assert address, first
+        port = int(address[1])
+        about = json.loads(ask(port, "GET", "/state")[2])
+        request = {**about["people"][0], "target": about["poses"]["walking-3/left"]}
+        drawn = ask(port, "POST", "/draw", json.dumps(request).encode())
+        found = ask(port, "POST", "/find", (installed / "posegan" / "demo" / "people" / "1.jpg").read_bytes())
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (drawn[0], found[0], process.returncode) == (200, 422, 0)
+    assert list(about["generators"]) == ["drawn", DEFAULT]
+    assert "pip install 'posegan[detect]'" in json.loads(found[2])["error"]
+    assert "warning: the page takes no photographs: finding people in pictures needs ultralytics" in errors
 
 
 def test_who_looks_for_people_is_told_the_extra(installed: Path, tmp_path: Path) -> None:

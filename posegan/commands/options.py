@@ -1,7 +1,7 @@
 """What the commands share: which model draws, which detector looks, on what processor, and how pictures are written."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from posegan.config import AUTO, PoseConfig, load_params
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
 from posegan.inference.pose_texts import PICTURES
-from posegan.inference.shipped import DEFAULT, shipped_generators
+from posegan.inference.shipped import DEFAULT
 from posegan.people.detection import DEFAULTS
 from posegan.places import FILE
 
@@ -53,19 +53,13 @@ def open_transfer(model: Path | None, detector: str | None, params: Path | None,
     transfer = PoseTransfer(chosen, device, config)
     if model is None:
         height, width = transfer.size
-        click.echo(f"model: {chosen} ({height} x {width} pixels; {_trained_on(chosen, transfer.card.provenance)})", err=True)
+        click.echo(f"model: {chosen} ({height} x {width} pixels; {transfer.origin})", err=True)
     return transfer
 
 
 def chosen_model(model: Path | None) -> Path:
     """The model that `--model` names; without one the newest in `MODELS`, else the shipped one of the name `DEFAULT`."""
     return model or newest_model(MODELS) or Path(DEFAULT)
-
-
-def _trained_on(model: Path, provenance: Mapping[str, str]) -> str:
-    if shipped := shipped_generators().get(str(model)):
-        return f"comes with posegan, trained on {shipped.trained_on}. {shipped.terms}"
-    return f"trained for {provenance.get('iterations', 'unknown')} iterations on {provenance.get('trained_on', 'unknown images')}"
 
 
 def pose_config(params: Path | None, detector: str | None = None) -> PoseConfig | None:

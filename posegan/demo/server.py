@@ -1,4 +1,4 @@
-"""The page's server: a few fixed files and two questions, each bounded in size, rate and time.
+"""The page's server: a few fixed files and four questions, each bounded in size, rate and time.
 
 It listens on loopback unless told otherwise. A name in `Host` that is not ours is refused, so that another site's page cannot reach it
 by pointing its own name here; so is a question from another page (`Origin`). Whatever is asked has an answer: a sentence as JSON under
@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from posegan.demo.limits import Budget, DeadlineReader, RateLimit
@@ -27,13 +27,9 @@ LARGEST_BODY = 12 * 2**20  # bytes of a request
 WAITING = 8  # requests that may wait for the processor; more are turned away
 CONNECTIONS = 64  # answered at a time; as many more are told so, and the rest are hung up on
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-PEOPLE = 4
-_FILES = {
-    "/": ("page/index.html", "text/html; charset=utf-8"),
-    "/page.js": ("page/page.js", "text/javascript; charset=utf-8"),
-    "/page.css": ("page/page.css", "text/css; charset=utf-8"),
-    **{f"/people/{number}.jpg": (f"people/{number}.jpg", "image/jpeg") for number in range(1, PEOPLE + 1)},
-}
+_PAGE = Path(__file__).parent / "page"
+_KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+_FILES = {"/": _PAGE / "index.html"} | {f"/{path.name}": path for path in sorted(_PAGE.iterdir()) if path.suffix in _KINDS}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -92,7 +88,9 @@ class _Work:
         self.description = json.dumps(studio.described()).encode()
         self.questions: dict[str, Callable[[bytes], dict[str, Any]]] = {
             "/find": studio.find,
+            "/fit": lambda body: studio.fit(_parsed(body)),
             "/draw": lambda body: studio.draw(_parsed(body)),
+            "/animate": lambda body: studio.animate(_parsed(body)),
         }
 
     def answer(self, path: str, body: bytes) -> dict[str, Any]:
@@ -224,8 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if path not in _FILES:
             raise _RefusedError(HTTPStatus.NOT_FOUND, "no such page")
-        name, kind = _FILES[path]
-        self._send(HTTPStatus.OK, kind, resources.files("posegan.demo").joinpath(name).read_bytes())
+        file = _FILES[path]
+        self._send(HTTPStatus.OK, f"{_KINDS[file.suffix]}; charset=utf-8", file.read_bytes())
 
     def _post(self) -> None:
         work, path = self.server.work, self.path.partition("?")[0]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 FOLDER = Path(__file__).parents[1] / "generators"
 GENERATOR, CARD = "generator.safetensors", "card.json"
 DEFAULT = "real"  # what draws where nobody names a model and none was trained
+FOR_DRAWN = "drawn"  # what draws the drawn people that come with the program
 
 
 class Shipped(NamedTuple):

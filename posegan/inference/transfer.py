@@ -18,13 +18,13 @@ from posegan.config import PoseConfig
 from posegan.data.batches import to_float, to_uint8
 from posegan.device import choose_device
 from posegan.errors import PoseGANError
-from posegan.images import Fit, fit_keypoints, fit_person
+from posegan.images import Fit, Picture, fit_keypoints, fit_person
 from posegan.inference.model_names import named_model
+from posegan.inference.origins import Origins, draw_with_origins
 from posegan.inference.picture_types import Pictures, give_pictures, open_pictures
-from posegan.inference.shipped import DEFAULT
+from posegan.inference.shipped import DEFAULT, shipped_generators
+from posegan.model.copying import warp_image
 from posegan.model.generator_file import generator_file, load_generator, read_generator_card
-from posegan.model.geometry import part_affines, part_masks
-from posegan.model.warp import warp_features
 from posegan.people.detection import Keypoints, Posed, checked_keypoints, load_detector, torso_of
 from posegan.people.estimator import Detector
 from posegan.people.pose_library import library_pose
@@ -40,9 +40,17 @@ Targets = Target | list[Target] | tuple[Target, ...]  # a sequence would include
 class Fitted(NamedTuple):
     """A person as the generator takes it."""
 
-    pixels: npt.NDArray[np.uint8]  # (H, W, 3)
+    pixels: Picture  # (H, W, 3)
     keypoints: Keypoints
     fit: Fit  # where the picture came from
+
+
+class Explained(NamedTuple):
+    """A drawing, and how it came about."""
+
+    picture: Picture  # (H, W, 3)
+    warped: Picture  # (H, W, 3): the source moved by its ten parts, before any network touches it
+    origins: Origins | None  # what of the picture is copied and what is invented, where that can be told
 
 
 class PoseTransfer:
@@ -61,6 +69,7 @@ class PoseTransfer:
 
     def __init__(self, model: str | Path = DEFAULT, device: str = "auto", detector: Detector | PoseConfig | None = None) -> None:
         path = generator_file(named_model(model))
+        self.name = str(model)
         self.card = read_generator_card(path)
         self.device = choose_device(device)
         self.generator = load_generator(path, self.device)
@@ -75,6 +84,14 @@ class PoseTransfer:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels of the pictures that the generator draws."""
         return self.card.image.height, self.card.image.width
+
+    @property
+    def origin(self) -> str:
+        """Where the generator comes from and what it learned from, in words."""
+        if shipped := shipped_generators().get(self.name):
+            return f"comes with posegan, trained on {shipped.trained_on}. {shipped.terms}"
+        provenance = self.card.provenance
+        return f"trained for {provenance.get('iterations', 'unknown')} iterations on {provenance.get('trained_on', 'unknown images')}"
 
     @property
     def detector(self) -> Detector:
@@ -142,14 +159,12 @@ class PoseTransfer:
         pixels, fit = fit_person(posed.image, keypoints, *self.size)
         return Fitted(pixels, fit_keypoints(keypoints, fit), fit)
 
-    @torch.no_grad()
-    def move_appearance(self, source: Fitted, target: Keypoints) -> npt.NDArray[np.uint8]:
-        """The source's pixels moved part by part to where the target pose has them, `(H, W, 3)`: what deformable skips do to features."""
-        height, width = self.size
-        pixels = torch.from_numpy(source.pixels.transpose(2, 0, 1).copy())[None].float()
-        start, end = torch.from_numpy(source.keypoints)[None], torch.from_numpy(target)[None]
-        moved = warp_features(pixels, *part_affines(start, end), part_masks(end, height, width))
-        return moved[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
+    def explain(self, source: Fitted, target: Keypoints) -> Explained:
+        """Draw the source in the target pose, keypoints in pixels of the result, and tell how the drawing came about."""
+        pixels, start, end = self._on_device([source], [target])
+        drawing, origins = draw_with_origins(self.generator, pixels, start, end)
+        moved = to_uint8(warp_image(pixels, start, end))[0]
+        return Explained(_as_picture(to_uint8(drawing)), _as_picture(moved), origins)
 
     def grid(self, source: Posed, target: Posed, generated: PIL.Image.Image) -> PIL.Image.Image:
         """The four pictures side by side: source, target pose, generated, target."""
@@ -159,10 +174,13 @@ class PoseTransfer:
 
     @torch.no_grad()
     def _draw(self, sources: Sequence[Fitted], targets: Sequence[Keypoints]) -> Tensor:
+        return to_uint8(self.generator(*self._on_device(sources, targets)).image).cpu()
+
+    def _on_device(self, sources: Sequence[Fitted], targets: Sequence[Keypoints]) -> tuple[Tensor, Tensor, Tensor]:
+        """Images `(B, 3, H, W)` in [-1, 1], their keypoints and the target poses, `(B, K, 3)` each."""
         images = torch.from_numpy(np.stack([source.pixels for source in sources])).permute(0, 3, 1, 2).to(self.device)
         starts = torch.from_numpy(np.stack([source.keypoints for source in sources])).to(self.device)
-        ends = torch.from_numpy(np.stack(targets)).to(self.device)
-        return to_uint8(self.generator(to_float(images.contiguous()), starts, ends).image).cpu()
+        return to_float(images.contiguous()), starts, torch.from_numpy(np.stack(targets)).to(self.device)
 
     def _joints(self, pictures: list[PIL.Image.Image], keypoints: Any) -> list[Keypoints]:
         if keypoints is None:
@@ -200,3 +218,8 @@ class PoseTransfer:
 
 def _as_array(value: Any) -> npt.NDArray[np.generic]:
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _as_picture(image: Tensor) -> Picture:
+    """`(3, H, W)` uint8 as `(H, W, 3)`."""
+    return image.permute(1, 2, 0).cpu().numpy()

@@ -6,7 +6,7 @@ Legend: K = 18 joints. Keypoints are `(K, 3)` float32 `x, y, confidence` in pixe
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from posegan.config import AUTO, PoseConfig
 from posegan.errors import PoseGANError
 from posegan.formats.plausible import refuse_shares
 from posegan.images import ImageError
-from posegan.people.detectors import CROP_SIDE, is_crop, settled
+from posegan.people.detectors import CROP_SIDE, is_crop, settled, shipped
 from posegan.photos import read_photo
 from posegan.skeleton import JOINTS, TORSO
 
@@ -52,16 +52,43 @@ class Posed(NamedTuple):
     keypoints: Keypoints  # (K, 3)
 
 
+@runtime_checkable
+class Named(Protocol):
+    """A detector that can tell whose weights look at a picture."""
+
+    def looks_with(self, image: PIL.Image.Image) -> str:
+        """The weights that look at this picture, in words."""
+        ...
+
+
 def load_detector(config: PoseConfig | None = None, device: str = "auto") -> "Detector":
     """A detector: of `config`, or for its `weights: auto`, as without one, the right one for each picture. This imports ultralytics.
+
+    It is `Named`, too.
 
     Raises:
         PoseGANError: its weights are missing or not as pinned, or ultralytics is not installed.
     """
-    from posegan.people.estimator import PoseEstimator
-
     config = config or PoseConfig.model_validate({**DEFAULTS, "device": device})
-    return PoseEstimator(config) if config.weights != AUTO else _ForEachPicture(config)
+    return _ForEveryPicture(config) if config.weights != AUTO else _ForEachPicture(config)
+
+
+class _ForEveryPicture:
+    """The weights that somebody named."""
+
+    def __init__(self, config: PoseConfig) -> None:
+        from posegan.people.estimator import PoseEstimator
+
+        self._weights = config.weights
+        self._estimator = PoseEstimator(config)
+
+    def estimate(self, images: Sequence[PIL.Image.Image | npt.NDArray[np.uint8]]) -> "list[PersonPose | None]":
+        """One pose, or None, for each image, in order."""
+        return self._estimator.estimate(images)
+
+    def looks_with(self, image: PIL.Image.Image) -> str:
+        """Its file."""
+        return Path(self._weights).name
 
 
 class _ForEachPicture:
@@ -70,6 +97,16 @@ class _ForEachPicture:
     def __init__(self, config: PoseConfig) -> None:
         self._config = config
         self._detectors: dict[bool, Detector] = {True: self._load((1, 1))}
+
+    def looks_with(self, image: PIL.Image.Image) -> str:
+        """The file, and what it is made for; after the picture was looked at, also whether it stands in for another."""
+        crop = is_crop(image.size)
+        chosen = Path(settled(self._config, [image.size]).weights).name
+        if crop:
+            return f"{chosen}, which comes with PoseGAN, for small crops of people"
+        if self._detectors.get(crop) is self._detectors[True]:
+            return f"{shipped().path.name}, which comes with PoseGAN, for small crops, since {chosen} could not be had"
+        return f"{chosen}, an official one for photographs"
 
     def estimate(self, images: Sequence[PIL.Image.Image | npt.NDArray[np.uint8]]) -> "list[PersonPose | None]":
         """One pose, or None, for each image, in order."""

@@ -6,20 +6,20 @@ that follow from the person's name and the photo's bytes (`people`). Nothing is 
 
 import hashlib
 import io
-import os
-import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from pipeline.download.folders import list_files
 from pipeline.download.people import archive_names, check_folders, counted_people, merge_people, test_people, warnings_about
+from pipeline.download.spool import Spool, open_spool
 from pipeline.photo_table import TABLE, USED, Photo, photos_csv
 from pipeline.processes import all_cores
 from pipeline.raw_archive import FOLDERS, SUFFIXES, named_like, normalised_names, write_archive
@@ -95,11 +95,10 @@ def holds_people(folder: Path) -> bool:
     return 2 * named <= len(images) or not normalised_names(images)
 
 
-class _Place(NamedTuple):
-    """Where the bytes to store of a photo stand in the spool, and what else is known of it."""
+class _Kept(NamedTuple):
+    """What reads the bytes to store of a photo, and what else is known of it."""
 
-    start: int
-    end: int
+    read: Callable[[], bytes]
     suffix: str
     sha256: str  # of the file as it came
     size: tuple[int, int]
@@ -115,36 +114,20 @@ def from_people(folder: Path, out: Path, config: PeopleConfig) -> Album:
     found = [file for file in files if file.status == USED]
     check_folders(folder, found)
     candidates = merge_people(found)
-    with tempfile.TemporaryFile(dir=_made(out.parent)) as spool:
-        rows, places = _prepare(folder, candidates, config.maximum_side, spool)
+    with open_spool(out.parent) as spool:
+        rows, kept = _prepare(folder, candidates, config.maximum_side, spool)
         tested = test_people(_with_partner(rows), config.test_share, config.seed)
         _check_people(folder, rows, tested, config)
         used = [row for row in rows if row.status == USED]
         names = archive_names(
-            used, {file: place.sha256 for file, place in places.items()}, {file: place.suffix for file, place in places.items()}
+            used, {file: photo.sha256 for file, photo in kept.items()}, {file: photo.suffix for file, photo in kept.items()}
         )
-        stored = [_stored_row(row, names[row.file], tested, places[row.file]) for row in used]
+        stored = [_stored_row(row, names[row.file], tested, kept[row.file].size) for row in used]
         table = sorted([file for file in files if file.status != USED] + [row for row in rows if row.status != USED] + stored)
-        _write(out, {row.image: places[row.file] for row in stored}, spool, photos_csv(table))
+        photos = {row.image: kept[row.file].read for row in sorted(stored, key=lambda row: row.image)}
+        write_archive(out, {**photos, TABLE: lambda: photos_csv(table)})
     write_atomically(out.with_name(TABLE), photos_csv(table))
     return Album(table, warnings_about(found, table))
-
-
-def list_files(folder: Path) -> list[Path]:
-    """Everything below `folder` that is no folder, links to folders included, sorted by path.
-
-    Raises:
-        PoseGANError: a folder cannot be read.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise PoseGANError(f"{error.filename}: could not be read ({error.strerror}); make it readable, or move it away")
-
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        found += [Path(parent, name) for name in names]
-        found += [path for name in folders if (path := Path(parent, name)).is_symlink()]
-    return sorted(found)
 
 
 def summarise_people(table: Sequence[Photo], out: Path) -> str:
@@ -181,10 +164,10 @@ def _sorted_out(folder: Path, path: Path) -> Photo:
     return Photo(path.relative_to(folder).as_posix(), person, "", status, detail)
 
 
-def _prepare(folder: Path, candidates: Sequence[Photo], maximum_side: int, spool: IO[bytes]) -> tuple[list[Photo], dict[str, _Place]]:
-    """Read all files on all cores; their final status, and where in `spool` the used ones stand."""
+def _prepare(folder: Path, candidates: Sequence[Photo], maximum_side: int, spool: Spool) -> tuple[list[Photo], dict[str, _Kept]]:
+    """Read all files on all cores; their final status, and the used ones, which wait in `spool`."""
     rows: list[Photo] = []
-    places: dict[str, _Place] = {}
+    kept: dict[str, _Kept] = {}
     first: dict[str, str] = {}
     with all_cores() as pool:
         prepared = pool.map(partial(_read, maximum_side), (folder / file.file for file in candidates), chunksize=4)
@@ -193,11 +176,9 @@ def _prepare(folder: Path, candidates: Sequence[Photo], maximum_side: int, spool
             if status == USED and first.setdefault(result.sha256, file.file) != file.file:
                 status, detail = "duplicate", f"the same bytes as {first[result.sha256]}"
             elif result.stored is not None:
-                start = spool.tell()
-                spool.write(result.stored.data)
-                places[file.file] = _Place(start, spool.tell(), result.stored.suffix, result.sha256, result.stored.size)
+                kept[file.file] = _Kept(spool.add(result.stored.data), result.stored.suffix, result.sha256, result.stored.size)
             rows.append(file._replace(status=status, detail=detail))
-    return rows, places
+    return rows, kept
 
 
 def _read(maximum_side: int, path: Path) -> Prepared:
@@ -229,20 +210,6 @@ def _check_people(folder: Path, rows: Sequence[Photo], tested: set[str], config:
         )
 
 
-def _stored_row(row: Photo, name: str, tested: set[str], place: _Place) -> Photo:
+def _stored_row(row: Photo, name: str, tested: set[str], size: tuple[int, int]) -> Photo:
     split = "bounding_box_test" if row.person in tested else "bounding_box_train"
-    return row._replace(image=f"{split}/{name}", width=place.size[0], height=place.size[1])
-
-
-def _write(out: Path, members: dict[str, _Place], spool: IO[bytes], table: bytes) -> None:
-    def part(start: int, end: int) -> bytes:
-        spool.seek(start)
-        return spool.read(end - start)
-
-    photos = {name: partial(part, members[name].start, members[name].end) for name in sorted(members)}
-    write_archive(out, {**photos, TABLE: lambda: table})
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return row._replace(image=f"{split}/{name}", width=size[0], height=size[1])

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from pipeline.download.folders import list_files
 from pipeline.download.people import archive_names, check_folders, counted_people, merge_people, test_people, warnings_about
 from pipeline.download.spool import Spool, open_spool
+from pipeline.near_duplicates import Hashes, near_pairs, perceptual_hash
 from pipeline.photo_table import TABLE, USED, Photo, photos_csv
 from pipeline.processes import all_cores
 from pipeline.raw_archive import FOLDERS, SUFFIXES, named_like, normalised_names, write_archive
@@ -38,6 +39,7 @@ class Stored(NamedTuple):
     data: bytes
     suffix: str
     size: tuple[int, int]  # width, height in pixels of the upright photo as it came
+    looks: Hashes  # (4,) its perceptual hash
 
 
 def store_photo(data: bytes, maximum_side: int) -> Stored:
@@ -59,10 +61,10 @@ def _stored(data: bytes, image: Image.Image, maximum_side: int) -> Stored:
     with Image.open(io.BytesIO(data), formats=photo_formats()) as header:
         upright = header.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
         if header.format in _AS_THEY_ARE and header.mode in ("RGB", "L") and upright and max(image.size) <= maximum_side:
-            return Stored(data, _AS_THEY_ARE[header.format], image.size)
+            return Stored(data, _AS_THEY_ARE[header.format], image.size, perceptual_hash(image))
     size = image.size
     image.thumbnail((maximum_side, maximum_side), Image.Resampling.BICUBIC)
-    return Stored(encode_jpeg(np.asarray(image)), ".jpg", size)
+    return Stored(encode_jpeg(np.asarray(image)), ".jpg", size, perceptual_hash(image))
 
 
 # Why a file was not used, the first that applies.
@@ -102,6 +104,7 @@ class _Kept(NamedTuple):
     suffix: str
     sha256: str  # of the file as it came
     size: tuple[int, int]
+    looks: Hashes
 
 
 def from_people(folder: Path, out: Path, config: PeopleConfig) -> Album:
@@ -127,7 +130,7 @@ def from_people(folder: Path, out: Path, config: PeopleConfig) -> Album:
         photos = {row.image: kept[row.file].read for row in sorted(stored, key=lambda row: row.image)}
         write_archive(out, {**photos, TABLE: lambda: photos_csv(table)})
     write_atomically(out.with_name(TABLE), photos_csv(table))
-    return Album(table, warnings_about(found, table))
+    return Album(table, warnings_about(found, table) + _shared(used, [kept[row.file].looks for row in used], tested))
 
 
 def summarise_people(table: Sequence[Photo], out: Path) -> str:
@@ -176,7 +179,7 @@ def _prepare(folder: Path, candidates: Sequence[Photo], maximum_side: int, spool
             if status == USED and first.setdefault(result.sha256, file.file) != file.file:
                 status, detail = "duplicate", f"the same bytes as {first[result.sha256]}"
             elif result.stored is not None:
-                kept[file.file] = _Kept(spool.add(result.stored.data), result.stored.suffix, result.sha256, result.stored.size)
+                kept[file.file] = _Kept(spool.add(result.stored.data), result.stored.suffix, result.sha256, *result.stored[2:])
             rows.append(file._replace(status=status, detail=detail))
     return rows, kept
 
@@ -189,6 +192,23 @@ def _read(maximum_side: int, path: Path) -> Prepared:
         return Prepared("", None, error.reason, str(error))
     except OSError as error:
         return Prepared("", None, "unreadable", error.strerror or str(error))
+
+
+def _shared(used: Sequence[Photo], looks: Sequence[Hashes], tested: set[str]) -> list[str]:
+    """A warning of photos of two people that are almost the same, if there are any: a name too many, or a leak."""
+    pairs = [
+        (used[one], used[other])
+        for near in near_pairs(np.array(looks))
+        for one, other in zip(near.first.tolist(), near.second.tolist(), strict=True)
+        if used[one].person != used[other].person
+    ]
+    if not pairs:
+        return []
+    leaks = sum((one.person in tested) != (other.person in tested) for one, other in pairs)
+    return [
+        f"{len(pairs):,} pairs of photos of two people are almost the same, such as {pairs[0][0].file} and {pairs[0][1].file}; "
+        f"{leaks:,} of them are of a train and a test person"
+    ]
 
 
 def _with_partner(rows: Sequence[Photo]) -> list[str]:

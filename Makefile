@@ -12,7 +12,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
+# DVC wants git. Where the project lies in no repository, as after unpacking a ZIP of it, it is told so, and once it does, that again.
+TELL_DVC = git rev-parse --git-dir >/dev/null 2>&1 && grep -qs no_scm .dvc/config.local && dvc config --local --unset core.no_scm; \
+	git rev-parse --git-dir >/dev/null 2>&1 || grep -qs no_scm .dvc/config.local || dvc config --local core.no_scm true
+
 repro: .venv/ready  ## Run every stage that is not up to date, then say where to look
+	@$(TELL_DVC)
 	dvc repro
 	@echo; echo "Metrics:  metrics.json"
 	@echo "Report:   reports/evaluation/index.html"
@@ -53,6 +58,7 @@ wheel: .venv/ready  ## Build dist/*.whl, the library alone, and draw a picture w
 	@du -sh dist/*.whl build/bare/venv; echo "Picture: build/bare/drawn.png"
 
 lessons: .venv/ready  ## Run the six lessons, from a classifier in NumPy to a conditional GAN
+	@cd lessons && { $(TELL_DVC); }
 	cd lessons && dvc repro
 	@echo; echo "Numbers:  lessons/results/*/metrics.json"
 	@echo "Pictures: lessons/results/*/pictures/"

@@ -57,7 +57,8 @@ HEIGHT, WIDTH, BATCH = 128, 64, 64
 SIZE = ImageConfig(height=HEIGHT, width=WIDTH)
 RULES = PairConfig(
     require_torso=True, minimum_joints=4, minimum_joint_confidence=0.0, minimum_person_confidence=0.0, minimum_person_height=0.0,
-    cameras="any", minimum_pose_difference=0.0, maximum_pairs_per_identity=0, validation_identities=0.0, test_pairs="", seed=0,
+    cameras="any", minimum_pose_difference=0.0, maximum_pairs_per_identity=0, validation_identities=0.0, train_pairs="", test_pairs="",
+    seed=0,
 )  # fmt: skip
 
 

@@ -30,7 +30,8 @@ from posegan.skeleton import JOINTS, TORSO
 
 RULES = PairConfig(
     require_torso=True, minimum_joints=4, minimum_joint_confidence=0.0, minimum_person_confidence=0.25, minimum_person_height=0.0,
-    cameras="any", minimum_pose_difference=0.0, maximum_pairs_per_identity=0, validation_identities=0.05, test_pairs="", seed=0,
+    cameras="any", minimum_pose_difference=0.0, maximum_pairs_per_identity=0, validation_identities=0.05, train_pairs="", test_pairs="",
+    seed=0,
 )  # fmt: skip
 IDENTITIES, IMAGES = 751, 17  # of the random stand-in: 12,767 images
 CONTENDERS = ("pandas", "ours")

@@ -18,7 +18,7 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 _MARGIN = 0.1  # of the image's side: so far outside of it detectors put joints that it cuts off
 _ENOUGH = 8  # people, before how most of them stand says something
-_CORNER, _ENOUGH_FOR_CORNER = 0.6, 20
+_CORNER, _LEFT, _ENOUGH_FOR_CORNER = 0.6, 0.7, 20
 # In lengths of the torso: narrower shoulders, hips and eyes have no clear order.
 _SHOULDERS, _HIPS, _EYES = 0.2, 0.1, 0.02
 # Right and left joints whose order a frontal person shows.
@@ -53,7 +53,7 @@ def doubts(keypoints: Keypoints) -> list[Doubt]:
     lying, upside_down, whole = _attitudes(joints)
     exchanged, frontal = exchanged_sides(joints)
     many = whole.sum() >= _ENOUGH
-    corner = _only_corner(joints, sizes)
+    corner, left = _only_corner(joints, sizes)
 
     def first(there: Bools) -> Callable[[int], Sequence[tuple[int, int]]]:
         """The first of the joints and axes (N, K, 2) of a row that are `there`."""
@@ -71,6 +71,7 @@ def doubts(keypoints: Keypoints) -> list[Doubt]:
         Doubt("shoulders below the hips", upside_down, whole, many and upside_down.sum() > whole.sum() / 2,
               "is y counted from the image's lower edge?", torso(1)),
         Doubt("joints in the image's upper left corner only", corner, people, bool(corner.any()), "are they those of smaller images?"),
+        Doubt("joints in the image's left part only", left, people, bool(left.any()), "are they those of narrower images?"),
         Doubt("left and right exchanged", exchanged, frontal, bool(exchanged.any()),
               "the face looks ahead, and right joints are on the right",
               lambda row: [(joint, 0) for joint in _wrong_pair(joints[row])]),
@@ -151,14 +152,22 @@ def _attitudes(joints: npt.NDArray[np.float32]) -> tuple[Bools, Bools, Bools]:
     return whole & lying, whole & ~lying & (line[:, 1] < 0), whole
 
 
-def _only_corner(joints: npt.NDArray[np.float32], sizes: Floats) -> Bools:
-    """All people, where none of many has a joint beyond the upper left of the image; else nobody (N,)."""
+def _only_corner(joints: npt.NDArray[np.float32], sizes: Floats) -> tuple[Bools, Bools]:
+    """Everybody (N,), where none of many people has a joint beyond the upper left; everybody, where none has one on the right.
+
+    The latter where what is free on the right is more than twice of what is free on the left: people may be narrow, in the middle.
+    """
     visible = (joints[..., 2] > 0) & ~np.isnan(sizes[:, :1])
     people: Bools = np.asarray(visible.any(axis=1) & ~are_shares(joints), dtype=bool)
+    nobody = np.zeros(len(joints), dtype=bool)
     if people.sum() < _ENOUGH_FOR_CORNER:
-        return np.zeros(len(joints), dtype=bool)
-    share = np.where(visible[..., None], joints[..., :2] / sizes[:, None], 0)
-    return people if share.max() < _CORNER else np.zeros(len(joints), dtype=bool)
+        return nobody, nobody
+    share = joints[..., :2] / sizes[:, None]
+    rightmost, lowest = np.where(visible[..., None], share, 0).max(axis=(0, 1)).tolist()
+    if max(rightmost, lowest) < _CORNER:
+        return people, nobody
+    leftmost = float(np.where(visible, share[..., 0], 1).min())
+    return nobody, people if rightmost < _LEFT and 2 * leftmost < 1 - rightmost else nobody
 
 
 def _outside_hint(keypoints: Keypoints, beyond: Bools, sizes: Floats, lying: Bools) -> str:

@@ -4,7 +4,11 @@ import re
 import subprocess
 import sys
 
+import click
+
 from pipeline.evaluate.metrics import METHODS, METRICS
+from pipeline.repository import place_in_git
+from posegan.errors import PoseGANError
 
 _FILES = (r".*\.py", "data/.*", "models/.*", "pipeline/.*", "posegan/.*", "dvclive/.*")
 _OF_DVC = ("Executor", "State", "rev", "typ", "parent", "Created")
@@ -19,5 +23,10 @@ def dropped() -> str:
 
 
 if __name__ == "__main__":
+    try:
+        place_in_git()
+    except PoseGANError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
     line = ["dvc", "exp", "show", "--only-changed", "--no-pager", "--hide-workspace", "--drop", dropped()]
     sys.exit(subprocess.run([sys.executable, "-m", *line], check=False).returncode)

@@ -1,4 +1,4 @@
-"""raw.zip: Market-1501's folders, its names and those of data sets like it, one reader and one writer.
+"""raw.zip: Market-1501's folders, its names and those of other data sets, one reader and one writer.
 
 From the download stage on, every image is a member of it, whatever place or program it came from.
 """
@@ -24,14 +24,17 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 MEMBER_BYTES = 32 << 20  # as much as the download stage lets in; a person crop has a few kilobytes
 JUNK, DISTRACTOR = (-1, 0)  # identities of boxes that show no whole person, and of people outside the 1,501
 
-MARKET = "Market-1501"
+MARKET, DEEPFASHION = "Market-1501", "DeepFashion"
 # 0002_c1s1_000451_03.jpg: identity, camera, sequence, frame, number of the box in the frame. DukeMTMC-reID has the frame alone
 # (0002_c1_f0044158.jpg); CUHK03 a number (0002_c1_21.png), or pair of cameras, person there, view and number (1_002_1_05.png).
+# DeepFashion, as the lists of pose transfer name its in-shop benchmark, has an item's eight digits, its colour's two and the shot
+# (fashionWOMENDressesid0000000202_1front.jpg). An item in one colour is worn by one person, and is what pairs are made of.
 GRAMMARS = {
     MARKET: r"(?P<identity>-1|\d{4})_c(?P<camera>\d)s(?P<sequence>\d)_(?P<frame>\d{6})_(?P<box>\d{2})",
     "DukeMTMC-reID": r"(?P<identity>-1|\d{4})_c(?P<camera>\d)_f(?P<frame>\d{7})",
     "CUHK03": r"(?P<identity>\d{4})_c(?P<camera>\d)_(?P<frame>\d{1,4})",
     "CUHK03, by pairs of cameras": r"(?P<pair>[1-9])_(?P<identity>\d{3})_(?P<camera>[12])_(?P<frame>\d{2})",
+    DEEPFASHION: r"fashion(?:MEN|WOMEN)[A-Z_]+id0(?P<identity>\d{9})_(?P<frame>\d{1,2})[A-Z]+",
 }
 _NAMES = {
     # Eighteen images of the original's test folder end in .jpg.jpg. ASCII: the digits of other scripts would give one image two names.
@@ -47,7 +50,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplemente
 
 
 class ImageName(NamedTuple):
-    """What the name of an image says; None where its data set's names say nothing."""
+    """What the name of an image says; None where its data set's names say nothing, camera 1 where they tell none."""
 
     identity: int
     camera: int
@@ -62,7 +65,7 @@ def parse_name(name: str) -> ImageName | None:
         if found := grammar.fullmatch(PurePosixPath(name).name):
             said = {part: int(digits) for part, digits in found.groupdict().items()}
             identity = 1000 * said.get("pair", 0) + said["identity"]
-            return ImageName(identity, said["camera"], said.get("sequence"), said["frame"], said.get("box"))
+            return ImageName(identity, said.get("camera", 1), said.get("sequence"), said["frame"], said.get("box"))
     return None
 
 

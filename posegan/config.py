@@ -86,21 +86,35 @@ class PeopleConfig(Section):
     seed: Seed
 
 
+class DeepFashionConfig(Section):
+    """DeepFashion's in-shop benchmark, from a copy at `dataset.path`.
+
+    split: what tells train from test: `lists` (PATN's), `partition` (list_eval_partition.txt), or `folders` (train/ and test/).
+    width: pixels of images that are 256 high: 176, cut or scaled as the published joints are, or 256, square as they came.
+    """
+
+    split: Literal["lists", "partition", "folders"]
+    width: Literal[176, 256]
+
+
 class DatasetConfig(Section):
     """Where `raw.zip` comes from."""
 
-    source: Literal["sample", "market1501", "archive", "folder", "url"]
+    source: Literal["sample", "market1501", "deepfashion", "archive", "folder", "url"]
     mirrors: list[Mirror]
     path: str
     url: Address
     sha256: Sha256
     people: PeopleConfig
+    deepfashion: DeepFashionConfig
     sample: SampleConfig
 
     @model_validator(mode="after")
     def _needs_of_the_source(self) -> Self:
         if self.source in ("archive", "folder") and not self.path:
             raise ValueError(f"path: dataset.source is '{self.source}', which needs the {self.source}'s path here")
+        if self.source == "deepfashion" and not self.path:
+            raise ValueError("path: dataset.source is 'deepfashion', which needs the path of your copy here; docs/deepfashion.md")
         if self.source == "url" and not (self.url and self.sha256):
             raise ValueError("url and sha256: dataset.source is 'url', which needs both")
         return self
@@ -156,6 +170,7 @@ class PoseConfig(Section):
 class PairConfig(Section):
     """Which images pair up, and which identities are held out for validation; a filter of 0 lets all pass.
 
+    train_pairs: a CSV of pairs (`from,to`): of the rule's pairs of train images only those in it are kept; empty: all.
     test_pairs: a CSV of pairs (`from,to`) that replaces the rule for the test split; empty: the rule.
     """
 
@@ -168,6 +183,7 @@ class PairConfig(Section):
     minimum_pose_difference: Weight
     maximum_pairs_per_identity: Count
     validation_identities: Annotated[float, Field(ge=0, lt=1)]
+    train_pairs: str
     test_pairs: str
     seed: Seed
 

@@ -41,7 +41,9 @@ def commands(text: str) -> list[list[str]]:
     return [line.split() for line in lines if line.startswith(("posegan ", "python -m pipeline "))]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/first-run.md", "docs/using.md", "docs/experiments.md", "docs/market1501.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/first-run.md", "docs/using.md", "docs/experiments.md", "docs/market1501.md", "docs/deepfashion.md"]
+)
 def test_commands_and_options_exist(page: str) -> None:
     helps: dict[tuple[str, str], str] = {}
     for words in commands((ROOT / page).read_text()):

@@ -137,7 +137,7 @@ def test_every_doubt_names_the_first_row_and_its_columns(tmp_path: Path) -> None
 def test_in_a_square_image_too_bodies_that_lie_or_stand_on_their_head_are_told() -> None:
     square = (HEIGHT, HEIGHT)
     assert found(table(people()[..., [1, 0, 2]], square))["bodies"] == 24
-    assert found(table((people() * (1, -1, 1) + (0, HEIGHT, 0)).astype(np.float32), square)) == {"shoulders": 24}
+    assert found(table((people() * (1, -1, 1) + (32, HEIGHT, 0)).astype(np.float32), square)) == {"shoulders": 24}
     some = people()
     some[0] = some[0][:, [1, 0, 2]]  # somebody may lie
     assert found(table(some, square)) == {}
@@ -179,3 +179,14 @@ def test_shares_are_refused_wherever_a_file_is_read(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "all coordinates lie within 0..1" in result.output
     assert not (tmp_path / "k.parquet").exists()
+
+
+def test_joints_of_narrower_images_stand_in_the_left_part_alone() -> None:
+    keypoints = table(people(), (WIDTH + 40, HEIGHT))  # as where the published images were cut and these were not
+    (doubt,) = [doubt for doubt in doubts(keypoints) if doubt.told]
+    assert (doubt.name, int(doubt.images.sum())) == ("joints in the image's left part only", 24)
+    assert "are they those of narrower images?" in told(keypoints)
+    assert not found(table(people(12), (WIDTH + 40, HEIGHT)))  # too few to say
+    assert not found(table(people()))
+    in_the_middle = people() + np.array([40, 0, 0], np.float32)
+    assert not found(table(in_the_middle, (WIDTH + 80, HEIGHT)))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.pair.stage import make_pairs
+from pipeline.pair.stage import Lists, make_pairs
 from pipeline.shard.plan import PairRows, plan_pieces
 from pipeline.shard.stage import make_shards
 from pipeline.tables import write_table
@@ -49,8 +49,8 @@ def test_the_published_test_pairs_are_listed_in_their_order(tmp_path: Path) -> N
     keypoints = published("test")
     pairs = read_pair_csv(PUBLISHED / "market-pairs-test.csv")
     write_table(tmp_path / "keypoints.parquet", keypoints_file(keypoints))
-    write_table(tmp_path / "pairs.parquet", make_pairs(keypoints, pair_config(), pairs).table)
-    pictures = [jpeg(seed, 64, 128) for seed in range(50)]  # the size that the published joints are of
+    write_table(tmp_path / "pairs.parquet", make_pairs(keypoints, pair_config(), Lists(pairs)).table)
+    pictures = [jpeg(seed, 128, 64) for seed in range(50)]  # the size that the published joints are of
     with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
         for number, name in enumerate(keypoints.table["image"].to_pylist()):
             archive.writestr(name, pictures[number % 50])

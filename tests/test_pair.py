@@ -9,7 +9,7 @@ from pyarrow import compute
 
 from pipeline.exchange import rows_without_archive
 from pipeline.pair.rules import KEPT, REASONS, count_reasons, first_reasons, ordered_pairs, pose_differences, validation_identities
-from pipeline.pair.stage import REJECTIONS, SPLITS, check_counts, make_pairs, pair_blocks, write_pairs
+from pipeline.pair.stage import REJECTIONS, SPLITS, Lists, check_counts, make_pairs, pair_blocks, write_pairs
 from pipeline.pose.annotations import read_annotations
 from pipeline.pose.rows import keypoints_table
 from pipeline.raw_archive import parse_name
@@ -203,9 +203,9 @@ def test_the_size_of_the_blocks_does_not_matter(filters: dict[str, object], bloc
     keypoints, config = varied_people(), pair_config(**filters)
     names = [name for name in keypoints.table["image"].to_pylist() if "_test/0006" in name]
     for rows in (None, listed(*permutations(names, 2))):
-        whole = make_pairs(keypoints, config, rows)
+        whole = make_pairs(keypoints, config, Lists(rows))
         counts: dict[str, int] = {}
-        blocks = list(pair_blocks(keypoints, config, counts, rows, block))
+        blocks = list(pair_blocks(keypoints, config, counts, Lists(rows), block))
         assert len(blocks) > 1 or block > 1
         assert pa.concat_tables(blocks).combine_chunks().equals(whole.table.combine_chunks())
         assert counts == whole.counts
@@ -265,7 +265,7 @@ def test_listed_test_pairs_stay_row_for_row_and_the_rule_makes_the_rest() -> Non
     order = np.random.default_rng(1).integers(0, len(rows), 30)  # some twice
     chosen = [rows[row] for row in order]
     bare = listed(*((source.split("/")[1], target.split("/")[1]) for source, target in chosen))
-    pairs = make_pairs(keypoints, pair_config(cameras="same"), bare)  # a rule for pairs does not touch the list
+    pairs = make_pairs(keypoints, pair_config(cameras="same"), Lists(bare))  # a rule for pairs does not touch the list
     table = pairs.table.filter(compute.equal(pairs.table["split"], "test"))
     assert list(zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True)) == chosen
     assert [f"{identity:04d}" for identity in table["identity"].to_pylist()] == [source.split("/")[1][:4] for source, _ in chosen]
@@ -273,16 +273,49 @@ def test_listed_test_pairs_stay_row_for_row_and_the_rule_makes_the_rest() -> Non
     assert pairs.table.slice(0, pairs.table.num_rows - 30).equals(alone.filter(compute.not_equal(alone["split"], "test")))
 
 
+def test_of_the_rules_train_pairs_those_of_a_list_are_kept() -> None:
+    keypoints = varied_people()
+    config = pair_config(maximum_pairs_per_identity=6)
+    free = make_pairs(keypoints, pair_config())
+    trained = free.table.filter(compute.not_equal(free.table["split"], "test"))
+    rows = list(zip(trained["source"].to_pylist(), trained["target"].to_pylist(), strict=True))
+    chosen = [rows[row] for row in np.random.default_rng(1).permutation(len(rows))[: len(rows) // 2]]
+    lists = Lists(train=listed(*((Path(source).name, Path(target).name) for source, target in [*chosen, chosen[0]])))  # one twice
+    pairs = make_pairs(keypoints, pair_config(), lists)
+    is_test = compute.equal(pairs.table["split"], "test")
+    assert as_set(pairs.table.filter(compute.invert(is_test))) == set(chosen)
+    assert pairs.table.filter(is_test).equals(free.table.filter(compute.equal(free.table["split"], "test")))
+    assert pairs.counts["unlisted"] == len(rows) - len(chosen)
+    assert (pairs.counts["listed_train_pairs"], free.counts.get("unlisted")) == (len(chosen) + 1, None)
+    capped = make_pairs(keypoints, config, lists)  # a cap draws among the listed ones
+    assert as_set(capped.table.filter(compute.not_equal(capped.table["split"], "test"))) <= set(chosen)
+
+
+def test_a_list_of_train_pairs_of_which_most_is_lost_is_refused_and_of_which_some_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_table(tmp_path / "k.parquet", keypoints_file(people([3, 2])))
+    one, two, three, *_ = people([3, 2]).table["image"].to_pylist()
+    path, config = tmp_path / "list.csv", pair_config(train_pairs=str(tmp_path / "list.csv"), validation_identities=0.0)
+    path.write_text(f"from,to\n{one},{two}\nz.jpg,{one}\nz.jpg,{two}\n")
+    with pytest.raises(PoseGANError, match=r"2 of its 3 pairs cannot be used .*2 listed_train_absent.*no train image is called z\.jpg"):
+        write_pairs(tmp_path / "p.parquet", tmp_path / "k.parquet", config, Path("params.yaml"))
+    path.write_text(f"from,to\n{one},{two}\n{three},{one}\nz.jpg,{two}\n")
+    counts = write_pairs(tmp_path / "p.parquet", tmp_path / "k.parquet", config, Path("params.yaml"))
+    assert (counts["train_pairs"], counts["unlisted"], counts["listed_train_absent"]) == (2, 6, 1)
+    assert "1 pairs of" in (said := capsys.readouterr().err) and "no train image is called z.jpg" in said
+
+
 def test_listed_pairs_that_are_lost_are_counted_by_reason() -> None:
     keypoints = people([3, 2], "test")
     keypoints.joints[1, TORSO[0]] = 0
     one, two, three, other, _ = keypoints.table["image"].to_pylist()
     rows = listed((one, three), (one, two), (two, three), ("nosuch.jpg", one), (three, one))
-    counts = make_pairs(keypoints, pair_config(), rows).counts
+    counts = make_pairs(keypoints, pair_config(), Lists(rows)).counts
     assert (counts["listed_pairs"], counts["listed_absent"], counts["listed_torso_missing"], counts["test_pairs"]) == (5, 1, 2, 2)
     for bad in ((one, other), (one, one)):
         with pytest.raises(PoseGANError, match=r"list\.csv, line 2: .* not two images of one identity"):
-            make_pairs(keypoints, pair_config(), listed(bad))
+            make_pairs(keypoints, pair_config(), Lists(listed(bad)))
 
 
 @pytest.mark.parametrize(
@@ -300,7 +333,7 @@ def test_listed_names_mean_what_annotations_names_mean(spell: Callable[[str], st
     keypoints = people([3, 2], "test")
     one, two, three, *_ = keypoints.table["image"].to_pylist()
     rows = [(one, two), (three, one), (one, two)]
-    table = make_pairs(keypoints, pair_config(), listed(*((spell(source), spell(target)) for source, target in rows))).table
+    table = make_pairs(keypoints, pair_config(), Lists(listed(*((spell(source), spell(target)) for source, target in rows)))).table
     assert list(zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True)) == rows
 
 
@@ -373,7 +406,7 @@ def test_the_published_annotations_give_the_published_counts(name: str, images: 
 @needs_published
 def test_the_published_test_pairs_stay_row_for_row() -> None:
     pairs = read_pair_csv(PUBLISHED / "market-pairs-test.csv")
-    table, counts = make_pairs(published("test"), pair_config(), pairs)
+    table, counts = make_pairs(published("test"), pair_config(), Lists(pairs))
     assert (counts["listed_pairs"], counts["test_pairs"], table.num_rows) == (12_000, 12_000, 12_000)
     names = [[name.split("/")[1] for name in table[column].to_pylist()] for column in ("source", "target")]
     assert list(zip(*names, strict=True)) == [(pair.source, pair.target) for pair in pairs]

@@ -28,7 +28,8 @@ def difference(data: bytes, expected: Image.Image) -> float:
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_an_upright_jpeg_or_png_that_is_small_enough_stays_byte_for_byte(form: str, suffix: str, mode: str) -> None:
     data = encoded(PICTURE.convert(mode), form)
-    assert store_photo(data, 60) == (data, suffix, (40, 60), 1)
+    stored = store_photo(data, 60)
+    assert (stored.data, stored.suffix, stored.size, stored.orientation) == (data, suffix, (40, 60), 1)
     assert store_photo(data, 59).data != data
 
 

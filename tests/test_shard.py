@@ -15,7 +15,7 @@ import webdataset as wds
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.pair.stage import make_pairs
+from pipeline.pair.stage import Lists, make_pairs
 from pipeline.shard.stage import make_shards, shard
 from pipeline.tables import INDEX_SCHEMA, read_pairs, write_table
 from posegan.config import ImageConfig, ShardConfig
@@ -118,7 +118,7 @@ def test_a_list_of_test_pairs_keeps_its_order(prepared: Prepared, tmp_path: Path
     rows = [row for row in read_pairs(prepared.pairs).to_pylist() if row["split"] == "test"]
     chosen = [rows[number] for number in np.random.default_rng(0).permutation(len(rows))[:20]]
     listed = [ListedPair("here", row["source"].split("/")[1], row["target"].split("/")[1]) for row in [*chosen, chosen[3]]]
-    table = make_pairs(keypoints, pair_config(), listed).table
+    table = make_pairs(keypoints, pair_config(), Lists(listed)).table
     write_table(tmp_path / "pairs.parquet", table)
     make_shards(tmp_path / "shards", prepared.raw, prepared.keypoints, tmp_path / "pairs.parquet", CONFIG, None)
     index = ShardIndex.load(tmp_path / "shards")

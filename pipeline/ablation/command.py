@@ -30,6 +30,7 @@ from pipeline.ablation.results import (
     value_of,
 )
 from pipeline.evaluate.album import Pictures
+from pipeline.repository import place_in_git, unknown_to_git
 from posegan.config import load_params
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, write_atomically
@@ -76,6 +77,7 @@ def ablation(
 
     The picture shows what each recipe's first seed drew for the first judged pair of each of the first six people.
     """
+    place_in_git()  # now, and not when the first training has ended
     known = list(load_params(Path("params.yaml")).recipes)
     runs = plan(recipes.split(",") if recipes else known, known, seeds, name)
     shared = [
@@ -85,12 +87,13 @@ def ablation(
         f"train.iterations={iterations}",
         *changes,
     ]
+    brought = [f"--copy-paths={path}" for path in unknown_to_git(Path())]  # such as data/weights: the copy has what git has
     present = set(_dvc("exp", "list", "--name-only", "--all-commits").split())
     for number, run in enumerate(runs, 1):
         click.echo(f"ablation: {number} of {len(runs)}: {run.name}{' is there' if run.name in present else ''}")
         if run.name not in present:
             settings = [part for change in (*shared, *run.overrides) for part in ("-S", change)]
-            _dvc("exp", "run", "--temp", "--name", run.name, *settings, shown=True)
+            _dvc("exp", "run", "--temp", "--name", run.name, *brought, *settings, shown=True)
     write_comparison(runs, shared, out, grid)
 
 

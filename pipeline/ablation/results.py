@@ -16,6 +16,7 @@ from dvc.exceptions import DvcException
 
 from pipeline.evaluate.album import Pictures
 from pipeline.evaluate.metrics import FOR_PEOPLE
+from pipeline.repository import place_in_git
 from posegan.errors import PoseGANError
 from posegan.recipes import FROM_RECIPE
 
@@ -44,11 +45,12 @@ def reader(name: str) -> Read:
     Raises:
         PoseGANError: by what it gives: no such experiment, or a file that neither git nor the cache has.
     """
-    files = DVCFileSystem(".", rev=name)
+    files = DVCFileSystem(".", rev=name, subrepos=True)
+    project = place_in_git()
 
     def read(path: str) -> bytes:
         try:
-            content: bytes = files.cat_file(path)
+            content: bytes = files.cat_file(f"/{project}{path}")
         except (DvcException, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise PoseGANError(f"experiment {name}: {path}: {reason}; `dvc exp remove {name}`, then run again") from error

@@ -6,20 +6,21 @@ that follow from the person's name and the photo's bytes (`people`). Nothing is 
 
 import hashlib
 import io
-import os
-import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from pipeline.download.folders import list_files
 from pipeline.download.people import archive_names, check_folders, counted_people, merge_people, test_people, warnings_about
+from pipeline.download.spool import Spool, open_spool
+from pipeline.near_duplicates import Hashes, near_pairs, perceptual_hash
 from pipeline.photo_table import TABLE, USED, Photo, photos_csv
 from pipeline.processes import all_cores
 from pipeline.raw_archive import FOLDERS, SUFFIXES, named_like, normalised_names, write_archive
@@ -40,6 +41,7 @@ class Stored(NamedTuple):
     suffix: str
     size: tuple[int, int]  # width, height in pixels of the upright photo as it came
     orientation: int  # EXIF's
+    looks: Hashes  # (4,) its perceptual hash
 
 
 def store_photo(data: bytes, maximum_side: int) -> Stored:
@@ -61,10 +63,10 @@ def _stored(data: bytes, image: Image.Image, maximum_side: int) -> Stored:
         plain = header.mode in ("RGB", "L") and not is_deep(header)
         orientation = orientation_of(header)
         if header.format in _AS_THEY_ARE and plain and orientation == UPRIGHT and max(image.size) <= maximum_side:
-            return Stored(data, _AS_THEY_ARE[header.format], image.size, orientation)
+            return Stored(data, _AS_THEY_ARE[header.format], image.size, orientation, perceptual_hash(image))
     size = image.size
     image.thumbnail((maximum_side, maximum_side), Image.Resampling.BICUBIC)
-    return Stored(encode_jpeg(np.asarray(image)), ".jpg", size, orientation)
+    return Stored(encode_jpeg(np.asarray(image)), ".jpg", size, orientation, perceptual_hash(image))
 
 
 # Why a file was not used, the first that applies.
@@ -97,15 +99,15 @@ def holds_people(folder: Path) -> bool:
     return 2 * named <= len(images) or not normalised_names(images)
 
 
-class _Place(NamedTuple):
-    """Where the bytes to store of a photo stand in the spool, and what else is known of it."""
+class _Kept(NamedTuple):
+    """What reads the bytes to store of a photo, and what else is known of it."""
 
-    start: int
-    end: int
+    read: Callable[[], bytes]
     suffix: str
     sha256: str  # of the file as it came
     size: tuple[int, int]
     orientation: int
+    looks: Hashes
 
 
 def from_people(folder: Path, out: Path, config: PeopleConfig) -> Album:
@@ -118,36 +120,20 @@ def from_people(folder: Path, out: Path, config: PeopleConfig) -> Album:
     found = [file for file in files if file.status == USED]
     check_folders(folder, found)
     candidates = merge_people(found)
-    with tempfile.TemporaryFile(dir=_made(out.parent)) as spool:
-        rows, places = _prepare(folder, candidates, config.maximum_side, spool)
+    with open_spool(out.parent) as spool:
+        rows, kept = _prepare(folder, candidates, config.maximum_side, spool)
         tested = test_people(_with_partner(rows), config.test_share, config.seed)
         _check_people(folder, rows, tested, config)
         used = [row for row in rows if row.status == USED]
         names = archive_names(
-            used, {file: place.sha256 for file, place in places.items()}, {file: place.suffix for file, place in places.items()}
+            used, {file: photo.sha256 for file, photo in kept.items()}, {file: photo.suffix for file, photo in kept.items()}
         )
-        stored = [_stored_row(row, names[row.file], tested, places[row.file]) for row in used]
+        stored = [_stored_row(row, names[row.file], tested, kept[row.file]) for row in used]
         table = sorted([file for file in files if file.status != USED] + [row for row in rows if row.status != USED] + stored)
-        _write(out, {row.image: places[row.file] for row in stored}, spool, photos_csv(table))
+        photos = {row.image: kept[row.file].read for row in sorted(stored, key=lambda row: row.image)}
+        write_archive(out, {**photos, TABLE: lambda: photos_csv(table)})
     write_atomically(out.with_name(TABLE), photos_csv(table))
-    return Album(table, warnings_about(found, table))
-
-
-def list_files(folder: Path) -> list[Path]:
-    """Everything below `folder` that is no folder, links to folders included, sorted by path.
-
-    Raises:
-        PoseGANError: a folder cannot be read.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise PoseGANError(f"{error.filename}: could not be read ({error.strerror}); make it readable, or move it away")
-
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        found += [Path(parent, name) for name in names]
-        found += [path for name in folders if (path := Path(parent, name)).is_symlink()]
-    return sorted(found)
+    return Album(table, warnings_about(found, table) + _shared(used, [kept[row.file].looks for row in used], tested))
 
 
 def summarise_people(table: Sequence[Photo], out: Path) -> str:
@@ -184,10 +170,10 @@ def _sorted_out(folder: Path, path: Path) -> Photo:
     return Photo(path.relative_to(folder).as_posix(), person, "", status, detail)
 
 
-def _prepare(folder: Path, candidates: Sequence[Photo], maximum_side: int, spool: IO[bytes]) -> tuple[list[Photo], dict[str, _Place]]:
-    """Read all files on all cores; their final status, and where in `spool` the used ones stand."""
+def _prepare(folder: Path, candidates: Sequence[Photo], maximum_side: int, spool: Spool) -> tuple[list[Photo], dict[str, _Kept]]:
+    """Read all files on all cores; their final status, and the used ones, which wait in `spool`."""
     rows: list[Photo] = []
-    places: dict[str, _Place] = {}
+    kept: dict[str, _Kept] = {}
     first: dict[str, str] = {}
     with all_cores() as pool:
         prepared = pool.map(partial(_read, maximum_side), (folder / file.file for file in candidates), chunksize=4)
@@ -196,12 +182,9 @@ def _prepare(folder: Path, candidates: Sequence[Photo], maximum_side: int, spool
             if status == USED and first.setdefault(result.sha256, file.file) != file.file:
                 status, detail = "duplicate", f"the same bytes as {first[result.sha256]}"
             elif result.stored is not None:
-                start = spool.tell()
-                spool.write(result.stored.data)
-                stored = result.stored
-                places[file.file] = _Place(start, spool.tell(), stored.suffix, result.sha256, stored.size, stored.orientation)
+                kept[file.file] = _Kept(spool.add(result.stored.data), result.stored.suffix, result.sha256, *result.stored[2:])
             rows.append(file._replace(status=status, detail=detail))
-    return rows, places
+    return rows, kept
 
 
 def _read(maximum_side: int, path: Path) -> Prepared:
@@ -212,6 +195,23 @@ def _read(maximum_side: int, path: Path) -> Prepared:
         return Prepared("", None, error.reason, str(error))
     except OSError as error:
         return Prepared("", None, "unreadable", error.strerror or str(error))
+
+
+def _shared(used: Sequence[Photo], looks: Sequence[Hashes], tested: set[str]) -> list[str]:
+    """A warning of photos of two people that are almost the same, if there are any: a name too many, or a leak."""
+    pairs = [
+        (used[one], used[other])
+        for near in near_pairs(np.array(looks))
+        for one, other in zip(near.first.tolist(), near.second.tolist(), strict=True)
+        if used[one].person != used[other].person
+    ]
+    if not pairs:
+        return []
+    leaks = sum((one.person in tested) != (other.person in tested) for one, other in pairs)
+    return [
+        f"{len(pairs):,} pairs of photos of two people are almost the same, such as {pairs[0][0].file} and {pairs[0][1].file}; "
+        f"{leaks:,} of them are of a train and a test person"
+    ]
 
 
 def _with_partner(rows: Sequence[Photo]) -> list[str]:
@@ -233,20 +233,6 @@ def _check_people(folder: Path, rows: Sequence[Photo], tested: set[str], config:
         )
 
 
-def _stored_row(row: Photo, name: str, tested: set[str], place: _Place) -> Photo:
+def _stored_row(row: Photo, name: str, tested: set[str], kept: _Kept) -> Photo:
     split = "bounding_box_test" if row.person in tested else "bounding_box_train"
-    return row._replace(image=f"{split}/{name}", width=place.size[0], height=place.size[1], orientation=place.orientation)
-
-
-def _write(out: Path, members: dict[str, _Place], spool: IO[bytes], table: bytes) -> None:
-    def part(start: int, end: int) -> bytes:
-        spool.seek(start)
-        return spool.read(end - start)
-
-    photos = {name: partial(part, members[name].start, members[name].end) for name in sorted(members)}
-    write_archive(out, {**photos, TABLE: lambda: table})
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return row._replace(image=f"{split}/{name}", width=kept.size[0], height=kept.size[1], orientation=kept.orientation)

@@ -14,8 +14,10 @@ from typing import NamedTuple, assert_never
 import click
 
 from pipeline.download.archives import NESTED_SUFFIXES, Limits, open_members
+from pipeline.download.deepfashion import from_deepfashion
+from pipeline.download.folders import folder_members
 from pipeline.download.mirrors import address_of, obtain_original
-from pipeline.download.own_photos import from_people, holds_people, list_files, summarise_people
+from pipeline.download.own_photos import from_people, holds_people, summarise_people
 from pipeline.download.sample import write_sample
 from pipeline.http.transfer import Limits as TransferLimits
 from pipeline.http.transfer import fetch
@@ -68,14 +70,12 @@ def from_folder(source: Path, out: Path, limits: Limits = Limits()) -> Outcome: 
     """
     if not source.is_dir():
         raise PoseGANError(f"{source}: no such folder; set dataset.path to the folder that holds {' and '.join(REQUIRED)}")
-    linked = [path for path in source.iterdir() if path.is_symlink() and path.is_dir()]  # such as to the folders on another disk
-    listed = [path for top in (source, *linked) for path in list_files(top)]
-    files = [path for path in listed if path.is_file() and not path.is_symlink()]
-    names = _images(source, (path.relative_to(source).as_posix() for path in files))
-    large = [name for name in names if (source / name).stat().st_size > limits.member_bytes]
+    files = {file.name: file for file in folder_members(source)}
+    names = _images(source, files)
+    large = [name for name in names if files[name].size > limits.member_bytes]
     if large or len(names) > limits.members:
         raise PoseGANError(f"{source / large[0] if large else source}: too large for a person crop data set; is this Market-1501?")
-    write_archive(out, {target: (source / name).read_bytes for name, target in names.items()})
+    write_archive(out, {target: files[name].read for name, target in names.items()})
     return Outcome(len(names), len(files) - len(names), naming=_naming(source, names))
 
 
@@ -140,10 +140,10 @@ def _naming(source: Path, names: dict[str, str]) -> str:
 def download(params_path: Path, out: Path, downloads: Path, record: Path) -> None:
     """Get the images and verify them (parameters: dataset).
 
-    dataset.source says from where: sample (drawn people, no network), market1501 (the mirrors in turn), archive (a
-    local zip, tar or tar.gz of Market-1501, with or without a top folder), folder (own photos, one folder a person, or
-    an unpacked Market-1501), or url (with its SHA-256). DukeMTMC-reID's and CUHK03's names are known as well, and folders that were
-    renamed to train, test, gallery and the like. What was fetched in part is gone on with. Of Market-1501, files
+    dataset.source says from where: sample (drawn people, no network), market1501 (the mirrors in turn), deepfashion (a copy of its
+    in-shop benchmark), archive (a local zip, tar or tar.gz of Market-1501, with or without a top folder), folder (own photos, one folder
+    a person, or an unpacked Market-1501), or url (with its SHA-256). DukeMTMC-reID's and CUHK03's names are known as well, and folders
+    that were renamed to train, test, gallery and the like. What was fetched in part is gone on with. Of Market-1501, files
     outside the folders bounding_box_train, bounding_box_test and query are ignored and counted; of own photos,
     photos.csv beside the archive and in it names every file, with its image or the reason.
     """
@@ -179,6 +179,8 @@ def _obtain(config: DatasetConfig, out: Path, downloads: Path, record: Path) -> 
         for warning in album.warnings:
             click.echo(f"download: {config.path}: {warning}", err=True)
         return summarise_people(album.table, out)
+    if config.source == "deepfashion":
+        return from_deepfashion(Path(config.path), out, config.deepfashion).summary()
     if config.source == "market1501":
         outcome = from_archive(obtain_original(config.mirrors, downloads, record), out, "")
     elif config.source == "archive":

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.doubts import told
 from pipeline.inspect.changes import changes_section, compare_tables
 from pipeline.inspect.doubts import doubts_section
+from pipeline.inspect.duplicates import Duplicates, duplicates_section, find_duplicates
 from pipeline.inspect.gallery import Photographer
 from pipeline.inspect.sections import (
     Tables,
@@ -35,6 +36,7 @@ from posegan.files import write_atomically
 from posegan.formats.table import photo_files, read_keypoints
 from posegan.places import FILE, OUTPUT, PlacedCommand
 
+_PAIRS = 24  # of almost the same pictures, of each kind, that are kept for the page
 _ROW_GROUPS = 8  # of the table of pairs, about a million rows: enough for its distributions, whatever its size
 
 
@@ -47,14 +49,22 @@ def read_tables(keypoints: Path, config: PairConfig, pairs: Path | None = None) 
     )
 
 
-def page_of(tables: Tables, archive: zipfile.ZipFile | None, name: str, pictures: int, against: tuple[str, Tables] | None = None) -> str:
+def page_of(
+    tables: Tables,
+    archive: zipfile.ZipFile | None,
+    name: str,
+    pictures: int,
+    duplicates: Duplicates | None,
+    against: tuple[str, Tables] | None = None,
+) -> str:
     """The whole page; `name` and the name in `against` say which tables it is about."""
     photographer = Photographer(archive, photo_files(tables.keypoints.table))
     note = (
         [] if archive is not None else ["The archive of images is not at hand, so the skeletons stand alone: the download stage makes it."]
     )
     sections = [images_section(tables), doubts_section(tables), pairing_section(tables), joints_section(tables), poses_section(tables)]
-    sections += [identities_section(tables), cameras_section(tables), pictures_section(tables, photographer, pictures, note)]
+    sections += [identities_section(tables), cameras_section(tables)]
+    sections += [duplicates_section(duplicates, tables, photographer, pictures), pictures_section(tables, photographer, pictures, note)]
     lead = f"{name}: {len(tables.rows):,} images, {int((tables.rows['status'] == 'ok').sum()):,} with a person."
     if against is not None:
         other = against[1]
@@ -85,13 +95,18 @@ def _archive_if_there(raw: Path) -> Iterator[zipfile.ZipFile | None]:
 @click.option("--pairs", type=FILE, default=Path("data/pairs.parquet"), show_default=True, help="Table of the pair stage, if there.")
 @click.option("--raw", type=FILE, default=Path("data/raw.zip"), show_default=True, help="The archive of images, if there.")
 @click.option("--against", type=FILE, help="Another table of keypoints of the same images, to compare with.")
+@click.option(
+    "--duplicates/--no-duplicates", default=True, show_default=True, help="Look for pictures that are almost the same: every image is read."
+)
 @click.option("--pictures", type=click.IntRange(0, 1000), default=24, show_default=True, help="At most so many in a row of pictures.")
 @click.option("--out", type=OUTPUT, default=Path("reports/keypoints.html"), show_default=True, help="Page to write.")
-def inspect(params_path: Path, keypoints: Path, pairs: Path, raw: Path, against: Path | None, pictures: int, out: Path) -> None:
+def inspect(
+    params_path: Path, keypoints: Path, pairs: Path, raw: Path, against: Path | None, duplicates: bool, pictures: int, out: Path
+) -> None:
     """Show a table of keypoints as a page that opens in any browser, without network.
 
-    Counts and reasons, how often each joint was found, poses, identities and cameras, and skeletons over images:
-    at random, the least sure, and those that pairing leaves out. With --against, what changed between two tables.
+    Counts and reasons, how often each joint was found, poses, identities and cameras, pictures that are almost the same, and skeletons
+    over images: at random, the least sure, and those that pairing leaves out. With --against, what changed between two tables.
     """
     started = time.monotonic()
     params = load_params(params_path)
@@ -100,7 +115,9 @@ def inspect(params_path: Path, keypoints: Path, pairs: Path, raw: Path, against:
     other = None if against is None else (str(against), read_tables(against, config))
     padding = padding_of(tables, params.image)
     with _archive_if_there(raw) as archive:
-        page = page_of(tables, archive, f"{keypoints} ({padding})", pictures, other)
+        found = find_duplicates(tables, archive, max(_PAIRS, pictures)) if archive is not None and duplicates else None
+        page = page_of(tables, archive, f"{keypoints} ({padding})", pictures, found, other)
     write_atomically(out, page)
     size = f"{padding}; {len(page) / 1e6:.1f} MB; {time.monotonic() - started:.1f} s"
-    click.echo(f"inspect: {len(tables.rows):,} images; {size}; page in {out}{told(tables.keypoints)}")
+    doubtful = told(tables.keypoints) + (found.told() if found else "")
+    click.echo(f"inspect: {len(tables.rows):,} images; {size}; page in {out}{doubtful}")

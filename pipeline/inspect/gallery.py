@@ -52,7 +52,11 @@ class Photographer:
             picture = draw_skeleton(joints, height, width)
         else:
             picture = draw_skeleton_over(np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), dtype=np.uint8), joints)
-        return Tile(data_uri(Image.fromarray(picture), "JPEG", _QUALITY), [self._own.get(member, PurePosixPath(member).name), *lines])
+        return Tile(data_uri(Image.fromarray(picture), "JPEG", _QUALITY), [self.name(member), *lines])
+
+    def name(self, member: str) -> str:
+        """What an image is called: as its file in a user's own folder, else as its file in the archive."""
+        return self._own.get(member, PurePosixPath(member).name)
 
     def _read(self, member: str) -> Image.Image | None:
         if self._archive is None:

@@ -138,35 +138,39 @@ def _lacks_torso(visible: Bools, config: PairConfig) -> Bools:
 ABSENT = "absent"  # why a pair is lost, beside the images' REASONS
 
 
-def listed_rows(keypoints: Keypoints, reasons: Ints, listed: Sequence[ListedPair]) -> tuple[Ints, Counter[str]]:
+def listed_rows(
+    keypoints: Keypoints, reasons: Ints, listed: Sequence[ListedPair], split: str = "test", counted: str = "listed_"
+) -> tuple[Ints, Counter[str]]:
     """Which listed pairs can be used.
 
     Args:
         keypoints: the table and joints of N images.
         reasons: (N,), as `first_reasons` gives them.
-        listed: names of test images; what they mean is said in `posegan.formats.names`.
+        listed: names of images of one split; what they mean is said in `posegan.formats.names`.
+        split: that split.
+        counted: what the names of the counts begin with.
 
     Returns:
         Rows (M, 2) of source and target for the pairs whose images are both kept, in order, duplicates included; and the
-        counts: `listed_pairs`, `listed_absent` for those that name no test image of the table, and
+        counts: `listed_pairs`, `listed_absent` for those that name no image of that split, and
         `listed_<reason>` for those with a rejected image (the source's reason before the target's).
 
     Raises:
         PoseGANError: a pair shows two identities or one image twice, or a name means two images.
     """
     identity = keypoints.table["identity"].fill_null(JUNK).to_numpy()
-    names, test_rows = names_of_test(keypoints.table)
-    counts = Counter({"listed_pairs": len(listed)})
+    names, rows_of_split = names_of(keypoints.table, split)
+    counts = Counter({f"{counted}pairs": len(listed)})
     rows = []
     for pair in listed:
         found = [names.find(text) for text in (pair.source, pair.target)]
         if several := next((positions for positions in found if len(positions) > 1), None):
             raise PoseGANError(f"{pair.where}: means {' as well as '.join(map(names.called, several[:2]))}; write the name in full")
-        source, target = (test_rows[positions[0]] if positions else None for positions in found)
+        source, target = (rows_of_split[positions[0]] if positions else None for positions in found)
         if source is None or target is None:
-            counts[f"listed_{ABSENT}"] += 1
+            counts[f"{counted}{ABSENT}"] += 1
         elif (reason := reasons[source] if reasons[source] != KEPT else reasons[target]) != KEPT:
-            counts[f"listed_{REASONS[reason]}"] += 1
+            counts[f"{counted}{REASONS[reason]}"] += 1
         elif source == target or identity[source] != identity[target]:
             raise PoseGANError(f"{pair.where}: {pair.source} and {pair.target} are not two images of one identity; remove that line")
         else:
@@ -174,18 +178,24 @@ def listed_rows(keypoints: Keypoints, reasons: Ints, listed: Sequence[ListedPair
     return np.array(rows, dtype=np.int64).reshape(-1, 2), counts
 
 
-def names_of_test(table: pa.Table) -> tuple[OwnNames, Ints]:
-    """The names of the T test images, and their rows (T,) in the table."""
-    rows = np.flatnonzero(compute.equal(table["split"], "test").to_numpy())
+def names_of(table: pa.Table, split: str) -> tuple[OwnNames, Ints]:
+    """The names of the images of a split, and their rows (T,) in the table."""
+    rows = np.flatnonzero(compute.equal(table["split"], split).to_numpy())
     return OwnNames(table["image"].combine_chunks().take(pa.array(rows)).to_pylist(), photo_files(table)), rows
 
 
-def absent_name(table: pa.Table, listed: Sequence[ListedPair]) -> str | None:
-    """The first listed name that means no test image, with an example of what those are called; None where all mean one."""
-    names, rows = names_of_test(table)
+def absent_name(table: pa.Table, listed: Sequence[ListedPair], split: str) -> str | None:
+    """The first listed name that means no image of the split, with an example of what those are called; None where all mean one."""
+    names, rows = names_of(table, split)
     absent = next((text for pair in listed for text in (pair.source, pair.target) if not names.find(text)), None)
-    example = f"test images are called such as {names.called(0)}" if len(rows) else "there is no test image at all"
+    example = f"{split} images are called such as {names.called(0)}" if len(rows) else f"there is no {split} image at all"
     return absent and f"{absent}; {example}"
+
+
+def are_listed(source: Ints, target: Ints, rows: Ints, images: int) -> Bools:
+    """Which pairs (M,), (M,) of rows of a table of so many `images` stand in `rows` (L, 2)."""
+    found: Bools = np.isin(source * images + target, rows[:, 0] * images + rows[:, 1])
+    return found
 
 
 def listed_table(table: pa.Table, rows: Ints) -> pa.Table:

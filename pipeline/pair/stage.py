@@ -28,6 +28,7 @@ from pipeline.pair.rules import (
     Ints,
     Joints,
     absent_name,
+    are_listed,
     count_reasons,
     first_reasons,
     listed_rows,
@@ -51,6 +52,8 @@ BLOCK_PAIRS = 131_072
 SPLITS = ("train", "val", "test")
 TRAIN_FOLDER = "bounding_box_train"
 REJECTIONS = ("camera_rule", "similar_pose", "over_cap")
+UNLISTED = "unlisted"  # why a train pair is lost where there is a list of them
+_TRAIN = "listed_train_"  # what the counts of that list begin with
 
 
 class Pairs(NamedTuple):
@@ -58,6 +61,13 @@ class Pairs(NamedTuple):
 
     table: pa.Table
     counts: dict[str, int]
+
+
+class Lists(NamedTuple):
+    """Pairs that somebody else chose, for the test split and for training; None: the rule."""
+
+    test: Sequence[ListedPair] | None = None
+    train: Sequence[ListedPair] | None = None
 
 
 class Images(NamedTuple):
@@ -72,10 +82,10 @@ class Images(NamedTuple):
     joints: Joints  # (rows of that table, K, 3)
 
 
-def make_pairs(keypoints: Keypoints, config: PairConfig, listed: Sequence[ListedPair] | None = None) -> Pairs:
+def make_pairs(keypoints: Keypoints, config: PairConfig, lists: Lists = Lists()) -> Pairs:  # noqa: B008 - immutable
     """All of `pair_blocks` as one table, with its counts; for data whose pairs fit into memory."""
     counts: dict[str, int] = {}
-    blocks = list(pair_blocks(keypoints, config, counts, listed))
+    blocks = list(pair_blocks(keypoints, config, counts, lists))
     return Pairs(pa.concat_tables(blocks) if blocks else PAIRS_SCHEMA.empty_table(), counts)
 
 
@@ -83,18 +93,20 @@ def pair_blocks(
     keypoints: Keypoints,
     config: PairConfig,
     counts: dict[str, int],
-    listed: Sequence[ListedPair] | None = None,
+    lists: Lists = Lists(),  # noqa: B008 - immutable
     block_pairs: int = BLOCK_PAIRS,
 ) -> Iterator[pa.Table]:
     """Pair the kept images of each identity, about `block_pairs` pairs at a time; a block holds whole identities.
 
-    With `listed`, the rule makes the train and val pairs only, and the listed ones follow as test pairs: those whose two
-    images are kept, in the list's order, duplicates included. The filters of pairs do not apply to them.
+    With `lists.test`, the rule makes the train and val pairs only, and the listed ones follow as test pairs: those whose two
+    images are kept, in the list's order, duplicates included. The filters of pairs do not apply to them. With `lists.train`, the
+    rule's train and val pairs are those of the list, in the rule's order, and pass the filters.
 
     Fills `counts`, complete after the last block: `images` = the rejections by their first reason + `kept`;
-    `candidate_pairs` + `listed_pairs` = `camera_rule` + `similar_pose` + `over_cap` + the listed ones' rejections
-    (`listed_absent`, `listed_torso_missing`, ...: the first of the source's, then the target's) + `pairs`;
-    `without_partner` of the kept images belong to an identity with no other kept image.
+    `candidate_pairs` + `listed_pairs` = `camera_rule` + `similar_pose` + `over_cap` + `unlisted` (with a list of train pairs) + the
+    listed ones' rejections (`listed_absent`, `listed_torso_missing`, ...: the first of the source's, then the target's) + `pairs`;
+    `without_partner` of the kept images belong to an identity with no other kept image. The list of train pairs has `listed_train_pairs`
+    and its rejections under names of their own, `listed_train_absent` and so on.
 
     Raises:
         PoseGANError: a listed pair shows two identities or one image twice.
@@ -103,16 +115,20 @@ def pair_blocks(
     counts.update(count_reasons(reasons))
     images = _group_images(keypoints, reasons == KEPT, config)
     sizes = np.bincount(images.group)
-    made = Counter({"without_partner": int((sizes == 1).sum()), "candidate_pairs": 0} | dict.fromkeys(REJECTIONS, 0))
+    train, train_counts = None, Counter[str]()
+    if lists.train is not None:
+        train, train_counts = listed_rows(keypoints, reasons, lists.train, "train", _TRAIN)
+        train_counts[UNLISTED] = 0
+    made = Counter({"without_partner": int((sizes == 1).sum()), "candidate_pairs": 0} | dict.fromkeys(REJECTIONS, 0) | train_counts)
     splits = np.zeros(len(SPLITS), dtype=np.int64)
     ends = np.cumsum(sizes)
     for first, stop in _group_ranges(sizes * (sizes - 1), block_pairs):
-        block = _rule_pairs(images, slice(ends[first] - sizes[first], ends[stop - 1]), config, listed is not None, made)
+        block = _rule_pairs(images, slice(ends[first] - sizes[first], ends[stop - 1]), config, lists.test is not None, train, made)
         splits += np.bincount(images.split[block[0]], minlength=len(SPLITS))
         if len(block[0]):
             yield _rule_table(images, *block)
-    if listed is not None:
-        rows, listed_counts = listed_rows(keypoints, reasons, listed)
+    if lists.test is not None:
+        rows, listed_counts = listed_rows(keypoints, reasons, lists.test)
         made.update(listed_counts)
         splits += np.array([0, 0, len(rows)])
         for start in range(0, len(rows), block_pairs):
@@ -125,7 +141,8 @@ def check_counts(counts: dict[str, int]) -> None:
     """Raise `RuntimeError` unless every image and every pair went somewhere."""
     if counts["images"] != sum(counts[reason] for reason in (*REASONS, "kept")):
         raise RuntimeError(f"images do not add up: {counts}")
-    lost = sum(counts.get(f"listed_{reason}", 0) for reason in (ABSENT, *REASONS)) + sum(counts[reason] for reason in REJECTIONS)
+    lost = sum(counts.get(f"listed_{reason}", 0) for reason in (ABSENT, *REASONS)) + counts.get(UNLISTED, 0)
+    lost += sum(counts[reason] for reason in REJECTIONS)
     if counts["candidate_pairs"] + counts.get("listed_pairs", 0) != lost + counts["pairs"]:
         raise RuntimeError(f"pairs do not add up: {counts}")
 
@@ -155,14 +172,24 @@ def _group_ranges(pairs: Ints, block_pairs: int) -> Iterator[tuple[int, int]]:
     return pairwise([*np.flatnonzero(np.diff(block, prepend=-1)).tolist(), len(pairs)])
 
 
-def _rule_pairs(images: Images, rows: slice, config: PairConfig, test_is_listed: bool, made: Counter[str]) -> tuple[Ints, Ints]:
-    """Sources and targets (M,), (M,) of the groups in `rows` that pass every filter; the others are counted."""
+def _rule_pairs(
+    images: Images, rows: slice, config: PairConfig, test_is_listed: bool, train: Ints | None, made: Counter[str]
+) -> tuple[Ints, Ints]:
+    """Sources and targets (M,), (M,) of the groups in `rows` that pass every filter; the others are counted.
+
+    `train` (L, 2): the listed train pairs as rows of the table of keypoints; None: all.
+    """
     source, target, _ = ordered_pairs(images.group[rows])
     source, target = source + rows.start, target + rows.start
     if test_is_listed:
         by_rule = images.split[source] != SPLITS.index("test")
         source, target = source[by_rule], target[by_rule]
     made["candidate_pairs"] += len(source)
+    if train is not None:
+        wanted = are_listed(images.row[source], images.row[target], train, len(images.joints))
+        wanted |= images.split[source] == SPLITS.index("test")
+        made[UNLISTED] += int((~wanted).sum())
+        source, target = source[wanted], target[wanted]
     for name in REJECTIONS:
         passed = _passed(name, images, source, target, config)
         made[name] += int((~passed).sum())
@@ -207,7 +234,7 @@ def pair(params_path: Path, keypoints: Path, out: Path) -> None:
 
     Drops distractors, images without both shoulders and hips, and whatever the parameters exclude; pairs the
     rest within each identity; holds a share of the train identities out for validation. The test pairs may be
-    listed in a file instead (pair.test_pairs).
+    listed in a file instead (pair.test_pairs), and so may the train pairs (pair.train_pairs).
     """
     started = time.monotonic()
     config = load_params(params_path).pair
@@ -219,10 +246,10 @@ def write_pairs(out: Path, keypoints: Path, config: PairConfig, params_path: Pat
     """Write pairs.parquet and give its counts.
 
     Raises:
-        PoseGANError: the table or the list cannot be used, no train pair or fewer than half of the listed ones are left; nothing is
+        PoseGANError: the table or a list cannot be used, no train pair or fewer than half of the listed ones are left; nothing is
             written then.
     """
-    listed = read_pair_csv(Path(config.test_pairs)) if config.test_pairs else None
+    lists = Lists(*(read_pair_csv(Path(path)) if path else None for path in (config.test_pairs, config.train_pairs)))
     counts: dict[str, int] = {}
     table = read_keypoints(keypoints)
     refuse_unbelievable(str(keypoints), table)
@@ -230,29 +257,31 @@ def write_pairs(out: Path, keypoints: Path, config: PairConfig, params_path: Pat
         click.echo(f"pair: {keypoints}: {hard_to_believe.removeprefix('; ')}")
 
     def blocks() -> Iterator[pa.Table]:
-        yield from pair_blocks(table, config, counts, listed)
+        yield from pair_blocks(table, config, counts, lists)
+        if lists.train is not None:
+            _check_listed(config.train_pairs, table.table, lists.train, counts, "train", _TRAIN)
         refuse_nothing(table, counts, keypoints, params_path)
-        if listed is not None:
-            _check_listed(config.test_pairs, table.table, listed, counts)
+        if lists.test is not None:
+            _check_listed(config.test_pairs, table.table, lists.test, counts, "test", "listed_")
 
     write_blocks(out, PAIRS_SCHEMA, blocks(), counts)
     return counts
 
 
-def _check_listed(path: str, table: pa.Table, listed: Sequence[ListedPair], counts: dict[str, int]) -> None:
+def _check_listed(path: str, table: pa.Table, listed: Sequence[ListedPair], counts: dict[str, int], split: str, counted: str) -> None:
     """Name a listed pair that is lost because it names no image, and refuse a list of which most is lost.
 
     Raises:
         PoseGANError: fewer than half of the pairs can be used.
     """
-    absent = absent_name(table, listed)
-    unknown = f"no test image is called {absent}" if absent else ""
-    used, lost = counts["test_pairs"], len(listed) - counts["test_pairs"]
-    if not used or 2 * used < len(listed):
+    absent = absent_name(table, listed, split)
+    unknown = f"no {split} image is called {absent}" if absent else ""
+    lost = sum(counts.get(f"{counted}{reason}", 0) for reason in (ABSENT, *REASONS))
+    if lost == len(listed) or 2 * lost > len(listed):
         which = f"{lost:,} of its {len(listed):,} pairs cannot be used"
         raise PoseGANError(f"{path}: {which} ({_summary(counts)}); {unknown or 'loosen pair.*'}; list pairs of images that are there")
     if unknown:
-        click.echo(f"pair: {counts[f'listed_{ABSENT}']:,} pairs of {path} are lost: {unknown}", err=True)
+        click.echo(f"pair: {counts[f'{counted}{ABSENT}']:,} pairs of {path} are lost: {unknown}", err=True)
 
 
 _BY_PARAMETERS = (*REASONS[REASONS.index("low_person_confidence") :], *REJECTIONS)  # what pair.* can let pass
@@ -282,6 +311,7 @@ def _summary(counts: dict[str, int]) -> str:
     named = list(counts)
     kept = named.index("without_partner")
     images = ", ".join(f"{counts[name]:,} {name}" for name in named[1 : kept + 1] if counts[name])
-    pairs = ", ".join(f"{counts[name]:,} {name}" for name in (*REJECTIONS, *(f"{split}_pairs" for split in SPLITS)))
+    rejections = (*REJECTIONS, *([UNLISTED] if UNLISTED in counts else ()))
+    pairs = ", ".join(f"{counts[name]:,} {name}" for name in (*rejections, *(f"{split}_pairs" for split in SPLITS)))
     listed = ", ".join(f"{counts[name]:,} {name}" for name in named if name.startswith("listed_"))
     return f"{counts['images']:,} images in: {images}; {counts['candidate_pairs']:,} pairs possible: {pairs}" + (listed and f"; {listed}")

@@ -85,6 +85,7 @@ def pair_config(**changes: object) -> PairConfig:
         "minimum_pose_difference": 0.0,
         "maximum_pairs_per_identity": 0,
         "validation_identities": 0.25,
+        "train_pairs": "",
         "test_pairs": "",
         "seed": 0,
     }

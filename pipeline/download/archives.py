@@ -69,12 +69,12 @@ def open_members(source: Path, limits: Limits = Limits()) -> Iterator[list[Membe
         PoseGANError: missing, none of the three, damaged or cut short, above a limit, or with a member that is a
             link, a device, encrypted, or has an absolute name or `..` in it.
     """
+    if not source.is_file():
+        raise PoseGANError(f"{source}: no such file; set dataset.path to a zip, tar or tar.gz of Market-1501")
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(source.open("rb", buffering=0))
             members = _list(source, file, limits, stack)
-        except (FileNotFoundError, IsADirectoryError):
-            raise PoseGANError(f"{source}: no such file; set dataset.path to a zip, tar or tar.gz of Market-1501") from None
         except _DAMAGE as error:
             raise PoseGANError(f"{source}: damaged ({error or type(error).__name__}); get a fresh copy") from error
         yield members

@@ -26,7 +26,7 @@ from posegan.inference.transfer import PoseTransfer
 from posegan.people.estimator import PersonPose
 from posegan.people.pose_library import library_pose
 from tests.support.hostile import pictures
-from tests.support.tiny_run import ROOT, hear_ctrl_c
+from tests.support.tiny_run import ROOT, hearing_ctrl_c
 from tests.support.use_fixtures import drawn_person, write_model
 from tests.test_transfer_command import huge_png
 
@@ -209,8 +209,8 @@ def test_a_taken_port_is_named(studio: Studio, port: int) -> None:
 
 def test_the_command_serves_until_ctrl_c(tmp_path: Path) -> None:
     model = write_model(tmp_path / "g.safetensors")
-    line = [sys.executable, "-u", "-m", "posegan", "demo", "--port", "0", "--model", str(model), "--device", "cpu"]
-    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c) as process:
+    line = hearing_ctrl_c("-u", "-m", "posegan", "demo", "--port", "0", "--model", str(model), "--device", "cpu")
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         address = re.search(r"http://127\.0\.0\.1:(\d+)/", first)

@@ -1,7 +1,7 @@
 """A run that takes a second: its parameters, command line and files; random batches that are a function of their number."""
 
 import hashlib
-import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ class RandomStream:
             start += 1
 
 
-def hear_ctrl_c() -> None:
-    """Before a child starts: undo that a shell starts what is in the background deaf to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def hearing_ctrl_c(*arguments: str) -> list[str]:
+    """The line that starts Python with `arguments`, and undoes before that a shell starts what is in the background deaf to Ctrl-C."""
+    before = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    return [sys.executable, "-c", before, *arguments]

@@ -78,5 +78,6 @@ class RandomStream:
 
 def hearing_ctrl_c(*arguments: str) -> list[str]:
     """The line that starts Python with `arguments`, and undoes before that a shell starts what is in the background deaf to Ctrl-C."""
-    before = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    return [sys.executable, "-c", before, *arguments]
+    python = [sys.executable, *arguments]
+    start = f"import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv({sys.executable!r}, {python!r})"
+    return [sys.executable, "-c", start]

@@ -1,7 +1,6 @@
 """A run that takes a second: its parameters, command line and files; random batches that are a function of their number."""
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,10 +73,3 @@ class RandomStream:
         while True:
             yield random_batch(start)
             start += 1
-
-
-def hearing_ctrl_c(*arguments: str) -> list[str]:
-    """The line that starts Python with `arguments`, and undoes before that a shell starts what is in the background deaf to Ctrl-C."""
-    python = [sys.executable, *arguments]
-    start = f"import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv({sys.executable!r}, {python!r})"
-    return [sys.executable, "-c", start]

@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.process import BaseProcess
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _MOST = 61  # processes that a pool may have on Windows
@@ -36,5 +38,9 @@ def die_with_parent(number: signal.Signals) -> None:
 def _serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the stage deals with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if os.name == "posix":  # Windows has no such signal
-        die_with_parent(signal.SIGKILL)
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_with(stage: BaseProcess) -> None:
+    stage.join()  # also where it was killed, when nobody else would tell
+    os._exit(1)

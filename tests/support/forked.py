@@ -16,6 +16,8 @@ import torch
 
 from tests.support.tiny_run import ROOT
 
+_PATIENCE = 120.0  # seconds
+
 
 class Program:
     """`python LINE` that runs, as `subprocess.Popen` has it; LINE begins with -m or -c. It hears Ctrl-C, whatever started the tests."""
@@ -27,24 +29,33 @@ class Program:
         self._process.start()
 
     @property
+    def pid(self) -> int:
+        """As of `subprocess.Popen`."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
     def returncode(self) -> int | None:
         """As of `subprocess.Popen`; None while it runs."""
         return self._process.exitcode
 
     def send_signal(self, number: signal.Signals) -> None:
         """As of `subprocess.Popen`."""
-        assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        os.kill(self.pid, number)
 
-    def communicate(self, timeout: float = 120) -> tuple[str, str]:
-        """What it wrote until its end, which it has to reach in so many seconds."""
-        self._process.join(timeout)
-        assert self.returncode is not None, f"still running after {timeout} s: {self.errors.read_text()}"
+    def communicate(self) -> tuple[str, str]:
+        """What it wrote until its end."""
+        self.wait()
         return self.output.read_text(), self.errors.read_text()
 
-    def first_line(self, timeout: float = 60) -> str:
+    def wait(self) -> None:
+        """Until it ended, which it has to in `_PATIENCE` seconds."""
+        self._process.join(_PATIENCE)
+        assert self.returncode is not None, f"still running after {_PATIENCE} s: {self.errors.read_text()}"
+
+    def first_line(self) -> str:
         """The first line that it prints."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + _PATIENCE
         while not (self.output.exists() and "\n" in self.output.read_text()):
             assert self.returncode is None and time.monotonic() < deadline, self.errors.read_text()
             time.sleep(0.01)

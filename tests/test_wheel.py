@@ -13,6 +13,7 @@ import PIL.Image
 import pytest
 
 from posegan.inference.shipped import DEFAULT
+from tests.support import forked
 from tests.support.tiny_run import ROOT
 
 # What the extras bring, as it is imported: none of it is there for who installs the wheel alone.
@@ -45,8 +46,7 @@ def installed(wheel: Path) -> Path:
 
 
 def run(installed: Path, folder: Path, *line: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    return subprocess.run([sys.executable, *line], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return forked.run(*line, cwd=folder, env={**os.environ, "PYTHONPATH": str(installed)})
 
 
 def test_it_holds_the_library_with_all_its_files_and_nothing_else(wheel: Path) -> None:
@@ -91,5 +91,6 @@ def test_who_looks_for_people_is_told_the_extra(installed: Path, tmp_path: Path)
 def test_importing_the_library_imports_neither_dvc_nor_pandas_nor_ultralytics(installed: Path, tmp_path: Path) -> None:
     heavy = {"dvc", "pandas", "pipeline", "pyarrow", "torchvision", "ultralytics"}
     code = f"import sys, posegan; from posegan import PoseTransfer; print(posegan.__file__, *({heavy!r} & set(sys.modules)))"
-    done = run(installed, tmp_path, "-c", code)
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == str(installed / "posegan" / "__init__.py"), done.stderr

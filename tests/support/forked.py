@@ -17,6 +17,7 @@ import torch
 from tests.support.tiny_run import ROOT
 
 _PATIENCE = 120.0  # seconds
+_OURS = ("posegan", "pipeline", "lessons")  # are imported by each program itself, from where it finds them
 
 
 class Program:
@@ -97,6 +98,8 @@ def _run(line: list[str], folder: Path, environment: dict[str, str], output: Pat
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if threads := environment.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(threads))
+    for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
+        del sys.modules[name]
     sys.path[:0] = [str(folder), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     way, what, *arguments = line
     sys.argv = [what if way == "-m" else way, *arguments]

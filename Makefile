@@ -1,24 +1,28 @@
 # Everything a newcomer needs. `make` alone lists the targets.
-PYTHON := .venv/bin/python
+BIN := .venv/bin
+PYTHON := $(BIN)/python
 UV := $(shell command -v uv 2>/dev/null)
-# The interpreter behind python3: the name itself may mean .venv's, which has no pip.
-BASE := $(shell python3 -c 'import sys; print(sys.base_prefix)')/bin/python3
-# DVC's stages call `python`: the environment's comes first.
+# python3 if it is of a version that the lock was run with, else one beside it; `make BASE=/usr/bin/python3.12` takes another.
+# The interpreter behind the name, which may mean .venv's: that has no pip.
+BASE := $(shell for name in python3 python3.13 python3.12 python3.11; do $$name -c 'import sys; \
+	(3, 11) <= sys.version_info < (3, 14) or sys.exit(1); \
+	print("{}/bin/python{}.{}".format(sys.base_prefix, *sys.version_info))' 2>/dev/null && break; done)
+# DVC's stages call `python`: the environment's comes first. (macOS' make looks for a recipe's own programs elsewhere: hence BIN.)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help repro test check report exp-show ablation pose-model generator wheel lessons lessons-table docs clean
 
 help:  ## List the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # DVC wants git. Where the project lies in no repository, as after unpacking a ZIP of it, it is told so, and once it does, that again.
-TELL_DVC = git rev-parse --git-dir >/dev/null 2>&1 && grep -qs no_scm .dvc/config.local && dvc config --local --unset core.no_scm; \
-	git rev-parse --git-dir >/dev/null 2>&1 || grep -qs no_scm .dvc/config.local || dvc config --local core.no_scm true
+TELL_DVC = git rev-parse --git-dir >/dev/null 2>&1 && grep -qs no_scm .dvc/config.local && $(CURDIR)/$(BIN)/dvc config --local --unset core.no_scm; \
+	git rev-parse --git-dir >/dev/null 2>&1 || grep -qs no_scm .dvc/config.local || $(CURDIR)/$(BIN)/dvc config --local core.no_scm true
 
 repro: .venv/ready  ## Run every stage that is not up to date, then say where to look
 	@$(TELL_DVC)
-	dvc repro
+	$(BIN)/dvc repro
 	@echo; echo "Metrics:  metrics.json"
 	@echo "Report:   reports/evaluation/index.html"
 	@echo "Images:   reports/evaluation/grid.png, reports/samples/"
@@ -27,9 +31,9 @@ test: .venv/ready  ## Run the tests
 	$(PYTHON) -m pytest -q
 
 check: .venv/ready  ## Check format, lint and types; warnings are errors
-	ruff format --check .
-	ruff check .
-	mypy
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 report: .venv/ready  ## Open the report of the last evaluation
 	$(PYTHON) -m webbrowser -t file://$(CURDIR)/reports/evaluation/index.html
@@ -76,14 +80,16 @@ clean:  ## Remove the environment, all training states (state/) and caches; DVC'
 	rm -rf .venv build state .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 # The lock names versions only, so it is installed without asking for more. `ready` is written last:
-# an interrupted installation starts again.
+# an interrupted installation starts again. An environment that works keeps its Python: `make clean` comes before another.
 .venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c '' 2>/dev/null || rm -rf .venv
 ifdef UV
-	$(UV) venv --quiet --allow-existing --python 3.11 .venv || $(UV) venv --quiet --allow-existing .venv
+	@test -d .venv || $(UV) venv --quiet --python $(or $(BASE),3.13) .venv
 	$(UV) pip install --quiet --python .venv --no-deps -r requirements.lock
 	$(UV) pip install --quiet --python .venv --no-deps -e .
 else
-	$(BASE) -m venv --without-pip .venv
+	@test -n "$(BASE)" || { echo "no Python 3.11, 3.12 or 3.13 on the PATH; install one with pip, or uv, then run make again" >&2; exit 1; }
+	@test -d .venv || $(BASE) -m venv --without-pip .venv
 	$(BASE) -m pip --python $(PYTHON) install --quiet --no-deps -r requirements.lock
 	$(BASE) -m pip --python $(PYTHON) install --quiet --no-deps -e .
 endif

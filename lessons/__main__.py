@@ -2,7 +2,7 @@
 
 import importlib
 import json
-import resource
+import os
 import shutil
 import statistics
 import sys
@@ -116,7 +116,7 @@ def run_lesson(name: str, values: dict[str, Any], seed: int, origin: str, data_f
 
 
 def _processor_seconds() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    return os.times().user
 
 
 if __name__ == "__main__":

@@ -92,12 +92,12 @@ def open_archive(path: Path) -> zipfile.ZipFile:
     Raises:
         PoseGANError: no such file, or not a zip archive.
     """
+    if path.is_dir():
+        raise PoseGANError(f"{path}: a folder, not a zip archive; run the download stage again")
     try:
         return zipfile.ZipFile(path)
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file; run the download stage first") from None
-    except IsADirectoryError:
-        raise PoseGANError(f"{path}: a folder, not a zip archive; run the download stage again") from None
     except _DAMAGE as error:
         raise PoseGANError(f"{path}: not a zip archive ({error}); run the download stage again") from error
 

@@ -2,6 +2,8 @@
 
 import errno
 import importlib
+import io
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,6 +39,8 @@ class ProgramGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand and end its failures."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # names of files may have letters that a terminal lacks
         if ctx.meta[_DEBUG]:
             return super().invoke(ctx)
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of damage that a picture can do without, such as in its EXIF

@@ -30,6 +30,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def measuring_device(device: torch.device) -> torch.device:
+    """Where the metrics of what `device` drew are computed: the CPU in place of Apple's `mps`, which has no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def keep_freed_memory() -> bool:
     """Tell glibc to keep freed blocks for reuse; returns whether it did (False on other C libraries).
 

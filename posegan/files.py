@@ -136,8 +136,7 @@ def _beside(path: Path) -> Path:
 
 def publish(temporary: Path, path: Path) -> None:
     """Give a finished file of the same folder its real name, so that even a power cut leaves it whole or absent."""
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
+    _fsync(temporary)
     temporary.replace(path)
     _fsync_folder(path.parent)
 
@@ -175,6 +174,8 @@ def _remove_orphans(path: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # where signal 0 is Ctrl-C; what a kill leaves stays there
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -187,8 +188,7 @@ def _is_alive(process: int) -> bool:
 def _replace_folder(temporary: Path, path: Path) -> None:
     for file in temporary.rglob("*"):
         if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
+            _fsync(file)
     old = _beside(path)
     if os.path.lexists(path):  # a folder cannot be renamed over a full one
         path.replace(old)
@@ -204,10 +204,16 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _fsync(file: Path) -> None:
+    with file.open("r+b") as handle:  # Windows flushes only what may be written
+        os.fsync(handle.fileno())
+
+
 def _fsync_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened there
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # as Windows answers for every folder
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

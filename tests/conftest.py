@@ -1,11 +1,15 @@
 """Fixtures that many tests share."""
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
 
 from posegan.people import detectors
 from tests.support.small_market import Prepared, prepare
+
+# What the processes that tests start need is imported once, where they are forked from.
+multiprocessing.set_forkserver_preload(["pipeline.download.stage", "pipeline.train.stage"])
 
 
 @pytest.fixture(scope="session")

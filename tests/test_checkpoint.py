@@ -4,8 +4,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +15,8 @@ from posegan.errors import PoseGANError
 from posegan.model.generator_file import load_generator, read_generator_card, save_generator
 from posegan.model.networks import Generator
 from posegan.training.checkpoints import CheckpointFolder
-from tests.support.tiny_run import ROOT, random_batch, tiny_params
+from tests.support import forked
+from tests.support.tiny_run import random_batch, tiny_params
 
 
 def steps(folder: Path) -> list[int]:
@@ -123,18 +122,15 @@ for step in range(1, 100000):
 
 
 def test_a_kill_leaves_a_whole_state(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:  # kill inside a write: only that proves anything
-        if len(steps(tmp_path)) == 2 and list(tmp_path.glob(".step-*.pt.*.tmp")):
-            break
-    else:
-        pytest.fail("no write was seen in 20 seconds")
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with forked.started("-c", WRITER, str(tmp_path)) as process:
+        process.first_line()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:  # kill inside a write: only that proves anything
+            if len(steps(tmp_path)) == 2 and list(tmp_path.glob(".step-*.pt.*.tmp")):
+                break
+        else:
+            pytest.fail("no write was seen in 20 seconds")
+        process.kill()
     latest = CheckpointFolder(tmp_path, keep=2).latest()
     assert latest is not None
     step, state = latest

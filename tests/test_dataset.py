@@ -46,11 +46,13 @@ def test_the_heatmaps_are_those_of_the_images_joints(prepared: Prepared) -> None
     assert not torch.equal(item.source_heatmap, item.target_heatmap)
 
 
-def test_worker_processes_give_what_one_process_gives(prepared: Prepared) -> None:
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # from Python 3.12 on, beside threads
+@pytest.mark.parametrize("begun", ["fork", "forkserver"])
+def test_worker_processes_give_what_one_process_gives(prepared: Prepared, begun: str) -> None:
     dataset = dataset_of(prepared)
-    dataset[0]  # the archive is open before the workers fork
+    dataset[0]  # the archive is open before the workers begin
     alone = list(DataLoader(dataset, batch_size=8))
-    shared = list(DataLoader(dataset, batch_size=8, num_workers=2))
+    shared = list(DataLoader(dataset, batch_size=8, num_workers=2, multiprocessing_context=begun))
     assert len(alone) == len(shared) == 5
     assert all(torch.equal(a, b) for one, other in zip(alone, shared, strict=True) for a, b in zip(one, other, strict=True))
 

@@ -7,8 +7,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,8 +26,8 @@ from posegan.inference.transfer import PoseTransfer
 from posegan.people.estimator import PersonPose
 from posegan.people.pose_library import library_pose
 from posegan.skeleton import NOSE
+from tests.support import forked
 from tests.support.hostile import pictures
-from tests.support.tiny_run import ROOT, hear_ctrl_c
 from tests.support.use_fixtures import drawn_person, write_model
 from tests.test_transfer_command import huge_png
 
@@ -316,17 +314,15 @@ def test_a_taken_port_is_named(studio: Studio, port: int) -> None:
 
 def test_the_command_serves_until_ctrl_c(tmp_path: Path) -> None:
     model = write_model(tmp_path / "g.safetensors")
-    line = [sys.executable, "-u", "-m", "posegan", "demo", "--port", "0", "--model", str(model), "--device", "cpu"]
-    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c) as process:
-        assert process.stdout is not None
-        first = process.stdout.readline()
+    with forked.started("-m", "posegan", "demo", "--port", "0", "--model", str(model), "--device", "cpu") as process:
+        first = process.first_line()
         address = re.search(r"http://127\.0\.0\.1:(\d+)/", first)
         assert address, first
         assert ask(int(address[1]), "GET", "/")[0] == 200
         process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=60)
+        said, errors = process.communicate()
     assert process.returncode == 0
-    assert rest == "demo: ended\n"
+    assert said.splitlines()[1:] == ["demo: ended"]
     assert errors == ""
 
 

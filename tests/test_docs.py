@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from pipeline.__main__ import cli as pipeline_cli
 from pipeline.evaluate.metrics import METRICS
 from posegan.__main__ import cli as posegan_cli
 from posegan.inference.shipped import CARD, FOLDER
+from tests.support import forked
 from tests.support.tiny_run import ROOT
 
 DOCS = ROOT / "docs"
@@ -156,20 +155,7 @@ def test_text_has_air(page: Path) -> None:
 def test_sphinx_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="needs the extra posegan[docs]")
     pytest.importorskip("myst_parser", reason="needs the extra posegan[docs]")
-    line = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-q",
-        "-W",
-        "--keep-going",
-        "-b",
-        "html",
-        "-d",
-        str(tmp_path / "trees"),
-        str(DOCS),
-        str(tmp_path / "html"),
-    ]
-    built = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    line = ["-q", "-W", "--keep-going", "-b", "html", "-d", str(tmp_path / "trees"), str(DOCS), str(tmp_path / "html")]
+    built = forked.run("-m", "sphinx", *line)
     assert built.returncode == 0, built.stderr
     assert "from_pretrained" in (tmp_path / "html" / "api.html").read_text()

@@ -1,6 +1,5 @@
-"""A fresh clone, `dvc repro` on a tiny sample, and what a second, a forced and an edited run do."""
+"""A fresh clone, `dvc repro` on a tiny sample, what a second and a forced run do, and what an edited one would."""
 
-import json
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from pipeline.__main__ import STAGES as COMMANDS
 
@@ -72,17 +72,9 @@ def test_the_whole_way(clone):
     assert set(table.status) >= {"ok", "unreadable"}
     assert table[table.status == "ok"].nose_confidence.between(0, 1).all()
 
-    before = yaml.safe_load((clone / "dvc.lock").read_text())["stages"]
-    assert repro(clone, "-f") == STAGES
-    after = yaml.safe_load((clone / "dvc.lock").read_text())["stages"]
-    for stage in ("download", "pose", "pair", "shard"):
-        assert after[stage] == before[stage], stage
-
-    losses = clone / "posegan" / "training" / "losses.py"
-    losses.write_text(losses.read_text() + "\n# edited\n")
-    ran = repro(clone)
-    assert ran[0] == "train"
-    assert set(ran) <= {"train", "evaluate"}
+    before = (clone / "dvc.lock").read_text()
+    assert repro(clone, "-f", "shard") == ["download", "pose", "pair", "shard"]
+    assert (clone / "dvc.lock").read_text() == before
 
     for edit, expected in EDITS.items():
         assert changed_by(clone, edit) == expected, edit
@@ -115,6 +107,7 @@ def a_line(name: str) -> Callable[[Path], None]:
 
 # What an edit changes at once; what comes after those stages runs only if what they write changes.
 EDITS = {
+    a_line("posegan/training/losses.py"): {"train"},
     a_parameter("train", "TrainConfig"): {"train"},
     a_parameter("loss", "LossConfig"): {"train"},
     a_line("posegan/pictures.py"): {"train", "evaluate"},
@@ -130,10 +123,11 @@ def changed_by(folder: Path, edit: Callable[[Path], None]) -> set[str]:
     """The stages that `dvc status` finds changed by an edit, which is undone afterwards."""
     before = {path: path.read_bytes() for path in (folder / "params.yaml", *folder.glob("p*/**/*.py"))}
     edit(folder)
-    done = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], cwd=folder, capture_output=True, text=True, check=True)
+    with Repo(str(folder)) as repo:
+        changed = set(repo.status())
     for path in folder.glob("p*/**/*.py"):
         if path not in before:
             path.unlink()
     for path, content in before.items():
         path.write_bytes(content)
-    return set(json.loads(done.stdout))
+    return changed

@@ -18,6 +18,7 @@ from posegan.images import decode_image
 from posegan.people.detectors import CROP_SIZE, SCENE_SIZE, scene_size, settled, verified_weights
 from posegan.people.estimator import PersonPose, PoseEstimator, choose_person
 from posegan.skeleton import NECK, from_coco
+from tests.support import forked
 from tests.support.small_market import jpeg
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +42,8 @@ yolo.save(sys.argv[1])
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "random.pt"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", MAKE, str(path)], check=True, capture_output=True)
+    made = forked.run("-c", MAKE, str(path))
+    assert made.returncode == 0, made.stderr
     return path
 
 

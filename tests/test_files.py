@@ -4,8 +4,6 @@ import errno
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from posegan.files import (
     write_atomically,
 )
 from posegan.model.generator_file import save_pretrained
+from tests.support import forked
 from tests.support.use_fixtures import write_model
 
 
@@ -154,8 +153,7 @@ print("done")
 
 @pytest.mark.skipif(os.name != "posix", reason="limits files by setrlimit")
 def test_safetensors_that_cannot_be_written_are_one_line_and_a_cache_is_a_warning(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path)], env=environment, capture_output=True, text=True, check=False)
+    done = forked.run("-c", LIMITED, str(tmp_path))
     first, shape, last = done.stdout.splitlines()
     reason = "could not be written (File too large); free some space or choose another place, then run again"
     assert first == f"{tmp_path}/g.safetensors: {reason}"
@@ -195,17 +193,13 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_one_is_le
     path = tmp_path / "a-b.[c]"
     write = "import sys, time; from pathlib import Path; from posegan.files import atomic_path\n"
     write += "with atomic_path(Path(sys.argv[1])) as temporary: temporary.write_bytes(b'half'); print(flush=True); time.sleep(60)"
-    children = [subprocess.Popen([sys.executable, "-c", write, str(path)], stdout=subprocess.PIPE) for _ in range(2)]
-    for child in children:
-        assert child.stdout
-        child.stdout.readline()
-    assert len(list(tmp_path.iterdir())) == 2
-    children[0].kill()
-    children[0].communicate()
-    write_atomically(path, b"whole")
-    assert path.read_bytes() == b"whole"
-    assert len(list(tmp_path.iterdir())) == 2  # the file, and the living writer's
-    children[1].kill()
-    children[1].communicate()
+    with forked.started("-c", write, str(path)) as first, forked.started("-c", write, str(path)) as second:
+        first.first_line()
+        second.first_line()
+        assert len(list(tmp_path.iterdir())) == 2
+        first.kill()
+        write_atomically(path, b"whole")
+        assert path.read_bytes() == b"whole"
+        assert len(list(tmp_path.iterdir())) == 2  # the file, and the living writer's
     write_atomically(path, b"again")
     assert [left.name for left in tmp_path.iterdir()] == [path.name]

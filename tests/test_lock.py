@@ -1,9 +1,6 @@
 """One training a folder: the second is refused, and a dead holder holds nothing."""
 
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +9,9 @@ from click.testing import CliRunner
 from pipeline.train.lock import alone
 from pipeline.train.stage import train
 from posegan.errors import PoseGANError
+from tests.support import forked
 from tests.support.small_market import Prepared
-from tests.support.tiny_run import ROOT, train_options
+from tests.support.tiny_run import train_options
 
 HOLD = "import sys, time; from pathlib import Path; from pipeline.train.lock import alone\n"
 HOLD += "with alone(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
@@ -22,15 +20,12 @@ HOLD += "with alone(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 def test_a_second_training_is_refused_until_the_first_one_dies(tmp_path: Path, prepared: Prepared) -> None:
     line = train_options(tmp_path, prepared.shards, iterations=1)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "state")], stdout=subprocess.PIPE, env=environment) as first:
-        assert first.stdout is not None
-        first.stdout.readline()
+    with forked.started("-c", HOLD, str(tmp_path / "state")) as first:
+        first.first_line()
         with pytest.raises(PoseGANError, match=rf"state: another training of this folder runs \(process {first.pid}\)"):
             CliRunner().invoke(train, line, catch_exceptions=False)
         assert not (tmp_path / "dvclive").exists()
-        first.send_signal(signal.SIGKILL)
-        first.wait()
+        first.kill()
     assert CliRunner().invoke(train, line, catch_exceptions=False).exit_code == 0
 
 

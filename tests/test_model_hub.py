@@ -1,11 +1,11 @@
 """Models on a hub, against a server on loopback: fetched, verified, offline, published; and without the extra."""
 
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -13,8 +13,8 @@ from posegan.errors import PoseGANError
 from posegan.inference import hub
 from posegan.inference.hub import fetch_model, is_hub_name
 from posegan.model.generator_file import CARD, CONFIG, WEIGHTS, save_pretrained
+from tests.support import forked
 from tests.support.hub_server import NAME, Hub
-from tests.support.tiny_run import ROOT
 from tests.support.use_fixtures import drawn_person, write_model
 
 # In a process of its own: the library reads its settings when it is imported.
@@ -42,13 +42,10 @@ def server(folder: Path) -> Iterator[Hub]:
         hub_server.shutdown()
 
 
-def run(server: Hub, home: Path, *line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(server: Hub, home: Path, *line: str, **environment: str) -> CompletedProcess[str]:
     settings = {"HF_ENDPOINT": server.address, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_ETAG_TIMEOUT": "2", **environment}
     kept = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, *line], cwd=home.parent, env={**kept, "PYTHONPATH": paths, **settings}, capture_output=True, text=True, check=False
-    )
+    return forked.run(*line, cwd=home.parent, env={**kept, **settings})
 
 
 def test_a_model_is_fetched_once_and_then_found_without_network(server: Hub, tmp_path: Path) -> None:

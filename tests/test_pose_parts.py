@@ -1,7 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -14,6 +10,7 @@ from pipeline.pose.rows import estimate_archive, keypoints_table
 from pipeline.pose.stage import PoseParts, estimate_in_parts, fingerprint_of, write_keypoints
 from pipeline.raw_archive import image_members
 from posegan.config import PoseConfig, load_params
+from tests.support import forked
 from tests.support.small_market import FakeEstimator, Prepared, market
 
 ROOT = Path(__file__).parent.parent
@@ -103,8 +100,7 @@ def test_whatever_decides_the_rows_decides_the_fingerprint(tmp_path: Path) -> No
 
 # The stage itself with parts of 8 images and a detector that takes its time.
 SLOW = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
+import time
 from tests.support.small_market import FakeEstimator
 from pipeline.pose import stage as pose
 class Slow(FakeEstimator):
@@ -113,39 +109,28 @@ class Slow(FakeEstimator):
         time.sleep(0.02 * len(images)); print(len(images), flush=True); return super().estimate(images)
 pose.PoseEstimator = Slow
 pose.estimate_in_parts.__defaults__ = (8,)
-pose.pose(sys.argv[2:], standalone_mode=False)
+pose.pose(standalone_mode=False)
 """
 
 
 def test_killed_in_the_middle_the_next_run_makes_the_same_bytes_from_what_was_done(tmp_path: Path) -> None:
     raw = market(tmp_path / "raw.zip", identities=10, images=8)
 
-    def start(name: str) -> subprocess.Popen[str]:
-        options = [
-            "--params",
-            str(ROOT / "params.yaml"),
-            "--raw",
-            str(raw),
-            "--out",
-            str(tmp_path / name),
-            "--state",
-            str(tmp_path / "state"),
-        ]
-        command = [sys.executable, "-W", "ignore", "-c", SLOW, str(ROOT), *options]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=os.environ)
+    def line(name: str) -> list[str]:
+        places = {"params": ROOT / "params.yaml", "raw": raw, "out": tmp_path / name, "state": tmp_path / "state"}
+        return ["-c", SLOW, *(part for option, place in places.items() for part in (f"--{option}", str(place)))]
 
     def images(output: str) -> int:
         return sum(int(line) for line in output.splitlines() if line.isdigit())
 
-    whole, _ = start("whole.parquet").communicate(timeout=120)
-    child = start("resumed.parquet")
-    limit = time.monotonic() + 60
-    while len(list((tmp_path / "state").rglob("*.parquet"))) < 3 and time.monotonic() < limit:
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
+    whole = forked.run(*line("whole.parquet")).stdout
+    with forked.started(*line("resumed.parquet")) as child:
+        limit = time.monotonic() + 60
+        while len(list((tmp_path / "state").rglob("*.parquet"))) < 3 and time.monotonic() < limit:
+            time.sleep(0.01)
+        child.kill()
     assert not (tmp_path / "resumed.parquet").exists()
-    rest, _ = start("resumed.parquet").communicate(timeout=120)
+    rest = forked.run(*line("resumed.parquet")).stdout
     assert (tmp_path / "resumed.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert images(rest) <= images(whole) - 16
     assert not (tmp_path / "state").exists()

@@ -1,7 +1,5 @@
 """The `posegan` command: what a stranger sees when it works and when it does not."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -14,6 +12,7 @@ from posegan.__main__ import cli
 from posegan.cli import ProgramGroup
 from posegan.commands.options import save_image
 from posegan.errors import PoseGANError
+from tests.support import forked
 from tests.support.tiny_run import ROOT
 
 PARAMS = str(ROOT / "params.yaml")
@@ -45,9 +44,8 @@ def test_an_unknown_extension_is_refused_before_any_work(tmp_path: Path) -> None
 
 
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "posegan", "transfer", "a.jpg", "--pose", "b.jpg", "--out", str(tmp_path / "out.png")]
-    line += ["--model", str(tmp_path / "absent.safetensors"), "--params", PARAMS]
-    result = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    line = ["-m", "posegan", "transfer", "a.jpg", "--pose", "b.jpg", "--out", str(tmp_path / "out.png")]
+    result = forked.run(*line, "--model", str(tmp_path / "absent.safetensors"), "--params", PARAMS)
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "absent.safetensors: no such file; run make repro first" in result.stderr

@@ -77,7 +77,6 @@ def two_processes(folder: Path, model: dict[str, Any] = PARTS, **changes: Any) -
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.train.stage"])
     children = [context.Process(target=learn_together, args=(folder, rank, port, changes, model)) for rank in range(2)]
     for child in children:
         child.start()

@@ -1,7 +1,5 @@
 import itertools
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from itertools import islice
@@ -15,6 +13,7 @@ from posegan.data.stores import ATTEMPTS, RemoteStore, is_address
 from posegan.data.streams import TrainStream
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
+from tests.support import forked
 from tests.support.loopback import Handler, Loopback, serving
 from tests.support.small_market import Prepared
 from tests.test_stream import equal
@@ -191,10 +190,8 @@ def test_a_process_killed_while_fetching_leaves_no_file_under_a_hash_and_the_nex
         program = "import sys; from pathlib import Path; from posegan.data.stores import RemoteStore; "
         program += "RemoteStore(sys.argv[1], Path(sys.argv[2])).path(sys.argv[3], sys.argv[4], int(sys.argv[5]))"
         arguments = [server.url, str(tmp_path), NAME, sha256, str(len(content))]
-        fetching = subprocess.Popen([sys.executable, "-c", program, *arguments])
-        assert under_way.wait(60)
-        fetching.kill()
-        fetching.wait()
+        with forked.started("-c", program, *arguments):
+            assert under_way.wait(60)
         killed.set()
         assert all(path.name.endswith(".tmp") for path in tmp_path.iterdir())
         assert remote(server.url, tmp_path)[0].path(NAME, sha256, len(content)).read_bytes() == content

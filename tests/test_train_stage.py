@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +21,10 @@ from pipeline.train.stage import stop_on_signals, train
 from posegan.data.index import ShardIndex
 from posegan.errors import PoseGANError
 from posegan.model.generator_file import load_generator, read_generator_card
+from tests.support import forked
 from tests.support.kill_training import trainings
 from tests.support.small_market import Prepared
-from tests.support.tiny_run import ROOT, tiny_params, train_options, train_outputs
+from tests.support.tiny_run import tiny_params, train_options, train_outputs
 
 
 def options(folder: Path, prepared: Prepared, **changes: object) -> list[str]:
@@ -104,14 +104,14 @@ def test_other_parameters_start_anew(finished: Path, tmp_path: Path, prepared: P
 def test_a_signal_saves_the_state_and_says_how_to_go_on(
     tmp_path: Path, prepared: Prepared, number: signal.Signals, under_dvc: bool, code: int
 ) -> None:
-    line = [sys.executable, "-m", "pipeline", "train", *options(tmp_path, prepared, iterations=4000, checkpoint_every=10000, log_every=1)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | ({"DVC_STAGE": "train"} if under_dvc else {})
-    process = subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "dvclive/plots/metrics/loss_l1.tsv").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
-    said, _ = process.communicate(timeout=60)
+    line = ["-m", "pipeline", "train", *options(tmp_path, prepared, iterations=4000, checkpoint_every=10000, log_every=1)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"} | ({"DVC_STAGE": "train"} if under_dvc else {})
+    with forked.started(*line, cwd=tmp_path, env=environment) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "dvclive/plots/metrics/loss_l1.tsv").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        said = "".join(process.communicate())
     assert process.returncode == code, said
     assert "state saved; the same command goes on from there" in said
     assert "Traceback" not in said

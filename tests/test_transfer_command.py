@@ -21,7 +21,8 @@ from posegan.formats.annotation import Annotation
 from posegan.formats.keypoint_csv import write_keypoint_csv
 from posegan.people.pose_library import library_pose
 from posegan.skeleton import JOINTS
-from tests.support.tiny_run import ROOT, hear_ctrl_c
+from tests.support import forked
+from tests.support.tiny_run import ROOT
 from tests.support.use_fixtures import drawn_person, photograph, write_model
 
 
@@ -177,13 +178,12 @@ def test_ctrl_c_leaves_whole_files_only(model: Path, people: Path, tmp_path: Pat
     (tmp_path / "in").mkdir()
     for number in range(400):
         (tmp_path / "in" / f"{number:03}.png").symlink_to(people / "p0.png")
-    line = [sys.executable, "-m", "posegan", "transfer", str(tmp_path / "in"), "--pose", "standing", "--out", str(tmp_path / "out")]
-    line += ["--model", str(model), "--batch-size", "2"]
-    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c) as process:
-        while process.poll() is None and len(list(tmp_path.glob("out/*.png"))) < 3:
+    line = ["-m", "posegan", "transfer", str(tmp_path / "in"), "--pose", "standing", "--out", str(tmp_path / "out")]
+    with forked.started(*line, "--model", str(model), "--batch-size", "2") as process:
+        while process.returncode is None and len(list(tmp_path.glob("out/*.png"))) < 3:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate()
     assert process.returncode == 130
     assert "interrupted; nothing half-written was left" in errors
     assert "Traceback" not in errors

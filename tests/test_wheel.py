@@ -16,7 +16,8 @@ import PIL.Image
 import pytest
 
 from posegan.inference.shipped import DEFAULT
-from tests.support.tiny_run import ROOT, hear_ctrl_c
+from tests.support import forked
+from tests.support.tiny_run import ROOT
 from tests.test_demo_server import ask
 
 # What the extras bring, as it is imported: none of it is there for who installs the wheel alone.
@@ -48,9 +49,13 @@ def installed(wheel: Path) -> Path:
     return place
 
 
+def _hear_ctrl_c() -> None:
+    """Before a child starts: undo that a shell starts what is in the background deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(installed: Path, folder: Path, *line: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    return subprocess.run([sys.executable, *line], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return forked.run(*line, cwd=folder, env={**os.environ, "PYTHONPATH": str(installed)})
 
 
 def test_it_holds_the_library_with_all_its_files_and_nothing_else(wheel: Path) -> None:
@@ -87,7 +92,7 @@ def test_the_page_draws_its_people_without_the_extras_and_names_the_one_that_pho
     line = [sys.executable, "-u", "-c", COMMAND, "demo", "--port", "0", "--device", "cpu"]
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     with subprocess.Popen(
-        line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+        line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_ctrl_c
     ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
@@ -118,5 +123,6 @@ def test_who_looks_for_people_is_told_the_extra(installed: Path, tmp_path: Path)
 def test_importing_the_library_imports_neither_dvc_nor_pandas_nor_ultralytics(installed: Path, tmp_path: Path) -> None:
     heavy = {"dvc", "pandas", "pipeline", "pyarrow", "torchvision", "ultralytics"}
     code = f"import sys, posegan; from posegan import PoseTransfer; print(posegan.__file__, *({heavy!r} & set(sys.modules)))"
-    done = run(installed, tmp_path, "-c", code)
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == str(installed / "posegan" / "__init__.py"), done.stderr

@@ -69,12 +69,12 @@ def open_members(source: Path, limits: Limits = Limits()) -> Iterator[list[Membe
         PoseGANError: missing, none of the three, damaged or cut short, above a limit, or with a member that is a
             link, a device, encrypted, or has an absolute name or `..` in it.
     """
+    if not source.is_file():
+        raise PoseGANError(f"{source}: no such file; set dataset.path to a zip, tar or tar.gz of Market-1501")
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(source.open("rb", buffering=0))
             members = _list(source, file, limits, stack)
-        except (FileNotFoundError, IsADirectoryError):
-            raise PoseGANError(f"{source}: no such file; set dataset.path to a zip, tar or tar.gz of Market-1501") from None
         except _DAMAGE as error:
             raise PoseGANError(f"{source}: damaged ({error or type(error).__name__}); get a fresh copy") from error
         yield members
@@ -186,16 +186,21 @@ def _tar_members(source: Path, file: IO[bytes], limits: Limits) -> list[Member]:
         if member.isreg():
             read = partial(_read_tarred, source, file, member.name, member.offset_data, member.size)
             members.append(Member(member.name, member.size, read))
-    if os.pread(file.fileno(), _BLOCK, archive.offset) != bytes(_BLOCK):  # tarfile ends at whatever is no header
+    if _read_at(file, archive.offset, _BLOCK) != bytes(_BLOCK):  # tarfile ends at whatever is no header
         raise PoseGANError(f"{source}: not a whole tar (no end after {count:,} members); get a fresh copy")
     return members
 
 
 def _read_tarred(source: Path, file: IO[bytes], name: str, offset: int, size: int) -> bytes:
-    data = os.pread(file.fileno(), size, offset)
+    data = _read_at(file, offset, size)
     if len(data) != size:
         raise PoseGANError(f"{source}: {name} is cut short; get a fresh copy of the archive")
     return data
+
+
+def _read_at(file: IO[bytes], offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
 
 
 def _check_member(source: Path, name: str, plain: bool, size: int, limits: Limits, packed: int | None = None) -> None:

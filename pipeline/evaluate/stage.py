@@ -35,7 +35,7 @@ from posegan.data.batches import PairBatch, on_device, to_pictures
 from posegan.data.index import ShardIndex
 from posegan.data.named_stream import NamedStream
 from posegan.data.streams import ListedStream
-from posegan.device import choose_device, keep_freed_memory
+from posegan.device import choose_device, keep_freed_memory, measuring_device
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, check_replaceable, note, noted, write_atomically
 from posegan.formats.pair_csv import read_pair_csv
@@ -175,13 +175,12 @@ def own_images(params: Params, stream: Stream, model: Path, save: Path | None = 
         raise PoseGANError(
             f"{model}: draws images of {theirs}, params ask for {ours}; train it again or correct image.height and image.width"
         )
-    generator = load_generator(model, device)
+    generator, measured = load_generator(model, device), measuring_device(device)
 
     def batches() -> Iterator[tuple[PairBatch, Tensor, Sequence[str] | None]]:
         for batch in stream:
-            there = on_device(batch, device)
-            drawn = generate(generator, there)
-            yield there, drawn, _save(save, batch, drawn) if save else None
+            drawn = generate(generator, on_device(batch, device)).to(measured)
+            yield on_device(batch, measured), drawn, _save(save, batch, drawn) if save else None
 
     return Subject(batches(), stream, card)
 

@@ -177,5 +177,6 @@ def _index(folder: Path, samples: list[Sample]) -> pa.Table:
 
 def _write_checksums(folder: Path) -> None:
     """SHA256SUMS of all files, as `sha256sum -c` reads it."""
-    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    (folder / CHECKSUMS).write_text("".join(f"{sha256_of(folder / file)}  {file}\n" for file in files), encoding="utf-8")
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    listing = "".join(f"{sha256_of(folder / file)}  {file}\n" for file in files)
+    (folder / CHECKSUMS).write_text(listing, encoding="utf-8", newline="\n")

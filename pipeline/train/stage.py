@@ -113,7 +113,7 @@ def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, liv
         save_generator(out, run.state.ema, params.model, params.image, origin | {"step": str(run.state.step)})
         step, generator = _best(run.state)
         save_generator(best, generator, params.model, params.image, origin | {"step": str(step)})
-        files = {os.path.relpath(path, card.parent): made for path, made in ((out, run.state.step), (best, step))}
+        files = {_from(card.parent, path): made for path, made in ((out, run.state.step), (best, step))}
         write_atomically(card, model_card(params, origin, counts(index), run.state.history, files))
     click.echo(f"train: {_summary(run.state)}; {speed}{time.monotonic() - started:.1f} s; wrote {out}")
 
@@ -121,6 +121,14 @@ def train(params_path: Path, shards: str, out: Path, best: Path, card: Path, liv
 def training_code() -> list[Path]:
     """What decides the weights; not how a run is logged, exported and described, which a finished run does again in seconds."""
     return stage_code(loop.__name__, training_data.__name__)
+
+
+def _from(folder: Path, path: Path) -> str:
+    """The way from a folder to a file, with slashes; the file's own on another drive."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return path.as_posix()
 
 
 def _best(state: TrainingState) -> tuple[int, nn.Module]:

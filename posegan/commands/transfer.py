@@ -1,6 +1,7 @@
 """`posegan transfer`: one person, or a folder of them, in other poses."""
 
 import json
+import re
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from posegan.inference.transfer import PoseTransfer
 
 JSON = ".json"
+_SEPARATORS = re.compile(r'[/\\:*?"<>|]')  # what some system takes for more than a part of a name
 _WRITERS, _WAITING = 4, 64  # threads, and results that may wait for them
 
 
@@ -142,7 +144,7 @@ def _listed_jobs(pairs: Path, out: Path, suffix: str) -> "Iterator[Job]":
             pose = parse_pose(target, pairs.parent)
         except PoseGANError as error:
             raise PoseGANError(f"{pair.where}: {error}") from error
-        to = (pose.row or pose.name).replace("\\", "/").strip("/").replace("/", "-")
+        to = _SEPARATORS.sub("-", (pose.row or pose.name).strip("/\\"))
         to = Path(to).stem if pose.picture or pose.row else to
         jobs.append(Job(pairs.parent / source, pose, out / f"{Path(source).stem}_to_{to}.{suffix}"))
     if not jobs:

@@ -8,6 +8,7 @@ the security headers, and never a traceback.
 import io
 import json
 import logging
+import os
 import socket
 import sys
 import threading
@@ -107,6 +108,7 @@ class _Server(ThreadingHTTPServer):
     """A thread a connection, for so many connections."""
 
     daemon_threads = True
+    allow_reuse_address = os.name == "posix"  # elsewhere it would take a port that another program listens at
     request_queue_size = CONNECTIONS  # that wait to be accepted; with the base class's 5, a burst is cut off unheard
 
     def __init__(self, address: tuple[str, int], work: _Work, patience: Patience, debug: bool) -> None:

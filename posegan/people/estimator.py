@@ -65,7 +65,7 @@ class PoseEstimator:
 
     def __init__(self, config: PoseConfig) -> None:
         self._config = config
-        self._device = choose_device(config.device)
+        self._device = _device(config.device)
         self._dtype: torch.dtype = getattr(torch, config.precision)
         if self._dtype == torch.float16 and self._device.type != "cuda":
             raise PoseGANError(f"pose.precision: float16 needs a CUDA device, this is {self._device}; take float32 or bfloat16")
@@ -190,6 +190,15 @@ class PoseEstimator:
             found = found.transpose(1, 2)
             boxes, confidences = ops.xywh2xyxy(found[..., :4]), found[..., 4:-joints].amax(dim=-1)
         return _Candidates(boxes.clone(), confidences, found[..., -joints:].reshape(*confidences.shape, -1, 3))
+
+
+def _device(name: str) -> torch.device:
+    """As `choose_device`; the CPU in place of `mps`, on which ultralytics' pose models place joints wrongly (its issue 4031)."""
+    device = choose_device(name)
+    if device.type == "mps":
+        logger.warning("joints are found on the CPU: YOLO's pose models place them wrongly on mps")
+        return torch.device("cpu")
+    return device
 
 
 def _lower_precision(network: Any, precision: torch.dtype) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from posegan.config import Params, TrainConfig
 from posegan.data.batches import on_device, to_float
 from posegan.data.prefetch import DevicePrefetcher
+from posegan.device import measuring_device
 from posegan.errors import PoseGANError
 from posegan.metrics import similarity
 from posegan.metrics.pose_masks import masked, pose_masks
@@ -209,9 +210,10 @@ def validate(state: TrainingState, data: TrainingData) -> ValidationRecord:
     The pairs are few: the last step's weights are the result, and the best ones stand beside it.
     """
     scores: dict[str, list[Tensor]] = defaultdict(list)
+    there = measuring_device(state.device)
     for cpu_batch in data.validation:
-        batch = on_device(cpu_batch, state.device)
-        generated = generate(state.ema, batch)
+        generated = generate(state.ema, on_device(cpu_batch, state.device)).to(there)
+        batch = on_device(cpu_batch, there)
         for name, values in validation_scores(generated, batch.target_images, batch.target_keypoints).items():
             scores[name].append(values)
     means = {name: torch.cat(parts).nanmean().item() for name, parts in scores.items()}

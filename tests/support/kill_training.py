@@ -27,10 +27,9 @@ _CHANGES = {"iterations": 12, "log_every": 2, "validate_every": 4, "sample_every
 def trainings() -> Iterator[Callable[[list[str], int | None], BaseProcess]]:
     """What starts a training in a process of its own: from the stage's options, and perhaps the number of the write that kills it.
 
-    The processes are forked from one that has imported everything, so that a kill hits the training and not its imports.
+    The processes are forked from one that has imported everything, if so asked, so that a kill hits the training and not its imports.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.train.stage"])
     children: list[BaseProcess] = []
 
     def start(options: list[str], writes: int | None = None) -> BaseProcess:
@@ -125,6 +124,7 @@ def _ended(child: BaseProcess, seconds: float) -> bool:
 if __name__ == "__main__":
     from tests.support.small_market import prepare
 
+    multiprocessing.set_forkserver_preload(["pipeline.train.stage"])
     count = int(sys.argv[1])
     with tempfile.TemporaryDirectory() as name:
         shards = prepare(Path(name)).shards

@@ -1,7 +1,6 @@
 """A run that takes a second: its parameters, command line and files; random batches that are a function of their number."""
 
 import hashlib
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,8 +73,3 @@ class RandomStream:
         while True:
             yield random_batch(start)
             start += 1
-
-
-def hear_ctrl_c() -> None:
-    """Before a child starts: undo that a shell starts what is in the background deaf to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -2,6 +2,8 @@
 
 import errno
 import importlib
+import io
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -39,6 +41,8 @@ class ProgramGroup(click.Group):
         """Run the subcommand and end its failures."""
         if ctx.meta[_DEBUG]:
             return super().invoke(ctx)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are no text, as on stderr
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of damage that a picture can do without, such as in its EXIF
         try:
             return super().invoke(ctx)

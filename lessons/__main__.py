@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import shutil
 import statistics
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from lessons.data import Kind, Source, load, obtain, save
 from posegan.cli import ProgramGroup
 from posegan.config import parse_section, read_values
 from posegan.errors import PoseGANError
-from posegan.files import write_atomically
+from posegan.files import atomic_folder, contents, note, noted, write_atomically
 from posegan.places import FILE, WORKING_FOLDER
 
 HERE = Path(__file__).parent
@@ -99,19 +98,23 @@ def sections(params_path: Path) -> dict[str, Any]:
 
 
 def run_lesson(name: str, values: dict[str, Any], seed: int, origin: str, data_folder: Path, results: Path) -> dict[str, float]:
-    """Run one lesson into `results/name`: pictures/, and metrics.json with its numbers and `seconds` of processor time."""
+    """Run one lesson into `results/name`: pictures/, and metrics.json with its numbers and `seconds` of processor time.
+
+    Raises:
+        PoseGANError: its settings or the data cannot be used, or that folder holds something that no lesson wrote.
+    """
     lesson = importlib.import_module(LESSONS[name])
     settings = parse_section(lesson.Settings, values[name], f"{origin}: {name}")
     images = load(data_folder / ("objects.npz" if name == "lesson4" else "digits.npz"))
-    out = results / name
-    shutil.rmtree(out, ignore_errors=True)  # else pictures of an earlier, longer run would stay among the new ones
-    before = _processor_seconds()
-    reader = (results / "lesson3" / "cnn.safetensors",) if name in READER else ()
-    metrics: dict[str, float] = {
-        key: round(value, 4) for key, value in lesson.run(images, settings, seed, out / "pictures", *reader).items()
-    }
-    metrics["seconds"] = round(_processor_seconds() - before, 1)
-    write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    with atomic_folder(results / name, noted) as out:  # anew: pictures of an earlier, longer run would stay among the new ones
+        before = _processor_seconds()
+        reader = ((out if name == READER[0] else results / READER[0]) / "cnn.safetensors",) if name in READER else ()
+        metrics: dict[str, float] = {
+            key: round(value, 4) for key, value in lesson.run(images, settings, seed, out / "pictures", *reader).items()
+        }
+        metrics["seconds"] = round(_processor_seconds() - before, 1)
+        write_atomically(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        note(out, contents(out))
     return metrics
 
 

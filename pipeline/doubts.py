@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from posegan.errors import PoseGANError
-from posegan.formats.plausible import are_shares, refuse_shares
+from posegan.formats.plausible import are_shares, joints_outside, refuse_shares
 from posegan.formats.table import MENDED, Keypoints, row_name
 from posegan.skeleton import JOINTS, LEFT_EYE, LEFT_HIP, LEFT_SHOULDER, NOSE, RIGHT_EYE, RIGHT_HIP, RIGHT_SHOULDER, TORSO
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
-_MARGIN = 0.1  # of the image's side: so far outside of it detectors put joints that it cuts off
 _ENOUGH = 8  # people, before how most of them stand says something
 _CORNER, _LEFT, _ENOUGH_FOR_CORNER = 0.6, 0.7, 20
 # In lengths of the torso: narrower shoulders, hips and eyes have no clear order.
@@ -48,7 +47,7 @@ def doubts(keypoints: Keypoints) -> list[Doubt]:
     visible = joints[..., 2] > 0
     people: Bools = np.asarray(visible.any(axis=1), dtype=bool)
     shares = are_shares(joints)
-    beyond = _beyond(joints, sizes)
+    beyond = joints_outside(joints, sizes)
     outside: Bools = np.asarray(beyond.any(axis=(1, 2)), dtype=bool)
     lying, upside_down, whole = _attitudes(joints)
     exchanged, frontal = exchanged_sides(joints)
@@ -95,7 +94,7 @@ def refuse_unbelievable(what: str, keypoints: Keypoints) -> None:
     refuse_shares(what, keypoints.joints)
     sizes, visible = image_sizes(keypoints), keypoints.joints[..., 2] > 0
     known = visible.any(axis=1) & ~np.isnan(sizes[:, 0])
-    beyond = _beyond(keypoints.joints, sizes)
+    beyond = joints_outside(keypoints.joints, sizes)
     out: Bools = np.asarray(beyond.any(axis=2), dtype=bool)
     if known.any() and out[known].sum() == visible[known].sum():
         row = int(np.flatnonzero(known)[0])
@@ -108,13 +107,6 @@ def image_sizes(keypoints: Keypoints) -> Floats:
     """Width and height of each image (N, 2); NaN where they are not known."""
     columns = [keypoints.table[name].to_numpy().astype(np.float64) for name in ("width", "height")]
     return np.stack(columns, axis=1)
-
-
-def _beyond(joints: npt.NDArray[np.float32], sizes: Floats) -> Bools:
-    """Which of x and y of visible joints (N, K, 2) lie beyond their image (N, 2: width, height) by more than a tenth of it."""
-    edge = sizes[:, None] * _MARGIN
-    beyond: Bools = ((joints[..., :2] < -edge) | (joints[..., :2] > sizes[:, None] + edge)) & (joints[..., 2:] > 0)
-    return beyond
 
 
 def exchanged_sides(joints: npt.NDArray[np.float32]) -> tuple[Bools, Bools]:
@@ -175,7 +167,7 @@ def _outside_hint(keypoints: Keypoints, beyond: Bools, sizes: Floats, lying: Boo
     if not rows.any():
         return ""
     first = sizes[rows][0]
-    if _beyond(keypoints.joints[rows], sizes[rows][:, ::-1]).any():
+    if joints_outside(keypoints.joints[rows], sizes[rows][:, ::-1]).any():
         return f"of {_size(first)}; are they those of images of another size?"
     if lying[rows].sum() > rows.sum() / 2:
         return f"of {_size(first)}; are x and y exchanged?"

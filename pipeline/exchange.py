@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from pipeline.photo_table import read_photos
-from pipeline.pose.annotations import meant_name, read_annotations, shown, table_annotations, way_to_names
+from pipeline.pose.annotations import file_name, meant_name, read_annotations, shown, table_annotations, way_to_names
 from pipeline.pose.rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table
 from pipeline.pose.stage import read_people, write_keypoints
 from pipeline.raw_archive import DISTRACTOR, FOLDERS, JUNK, image_members, open_archive, parse_name
@@ -21,6 +21,7 @@ from posegan.formats.annotation import Annotation, in_pixels
 from posegan.formats.coco import write_coco
 from posegan.formats.detect import FORMATS, READ_FORMATS
 from posegan.formats.keypoint_csv import read_keypoint_csv, write_keypoint_csv
+from posegan.formats.names import is_image_name
 from posegan.formats.openpose import write_openpose
 from posegan.formats.pair_csv import write_pair_csv
 from posegan.formats.table import Keypoints, read_keypoints
@@ -114,7 +115,7 @@ def write_annotations(out: Path, keypoints: Keypoints, form: str, split: str) ->
 def _member(name: str, split: str) -> str:
     name = meant_name(name)
     folder = "" if "/" in name else next(f"{folder}/" for folder, of in FOLDERS.items() if of == split)
-    return f"{folder}{name}" if PurePosixPath(name).suffix else f"{folder}{name}.jpg"
+    return f"{folder}{name}" if is_image_name(name) else f"{folder}{name}.jpg"
 
 
 @click.command("import-keypoints", cls=PlacedCommand)
@@ -234,7 +235,7 @@ def market_test_pairs(annotations: Sequence[Annotation], pairs: int = PAIRS, see
     """
     people: dict[int, list[str]] = defaultdict(list)
     for annotation in annotations:
-        name = parse_name(f"{_FOLDER}/{PurePosixPath(annotation.image).name}")
+        name = parse_name(f"{_FOLDER}/{file_name(annotation.image)}")
         if name is not None and name.identity not in (DISTRACTOR, JUNK) and (annotation.keypoints[TORSO, 2] > 0).all():
             people[name.identity].append(annotation.image)
     candidates = [(source, target) for images in people.values() for source in images for target in images if source != target]

@@ -151,6 +151,7 @@ def write_archive(path: Path, contents: Mapping[str, Callable[[], bytes]], kind:
 def normalised_names(names: Iterable[str]) -> dict[str, str]:
     """Which names of a Market-1501 copy, or of a data set like it, are its images: {name as found: name in raw.zip}, sorted by the latter.
 
+    Backslashes are folders, as programs on Windows write them, and the case of the folders' names means nothing.
     A copy may hold its folders at the top or under other folders; the outermost place that has a train folder, or else
     a test folder, counts, so that a `__MACOSX/` shadow or a nested second copy does not. Where folders of the original's
     names are nowhere, those that guides rename them to (train, test, gallery, ...) count, and the images in them whose names are known.
@@ -171,7 +172,7 @@ def normalised_names(names: Iterable[str]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for place in placed:
         if place.root == root:
-            target = f"{place.folder}/{PurePosixPath(place.name).name}"
+            target = f"{place.folder}/{_path(place.name).name}"
             if target in chosen:
                 raise PoseGANError(f"{target}: stands twice in the archive, so what it shows is undecided; get a clean copy")
             chosen[target] = place.name
@@ -187,15 +188,22 @@ class _Place(NamedTuple):
 
 
 def _placed(names: Iterable[str]) -> list[_Place]:
-    paths = ((name, PurePosixPath(name)) for name in names)
+    paths = ((name, _path(name)) for name in names)
     return [_Place(name, path.parent.parent, path.parent.name) for name, path in paths if _is_image(path)]
+
+
+def _path(name: str) -> PurePosixPath:
+    """A name as a path, the folder of its image in lower case where that is one of the known folders."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    parts = [part.lower() if part.lower() in (*FOLDERS, *_RENAMED) else part for part in path.parent.parts]
+    return PurePosixPath(*parts, path.name)
 
 
 def _placed_in_renamed(names: Iterable[str]) -> list[_Place]:
     """Images of known names in folders that guides rename Market-1501's to, or in a folder an identity below these."""
     found = []
     for name in names:
-        path = PurePosixPath(name)
+        path = _path(name)
         folder = path.parent.parent if _IDENTITY_FOLDER.fullmatch(path.parent.name) else path.parent
         if (folder.name in _RENAMED or folder.name in FOLDERS) and parse_name(name) and not path.name.startswith("."):
             found.append(_Place(name, folder.parent, folder.name))

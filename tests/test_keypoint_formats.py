@@ -56,7 +56,7 @@ def landmarks() -> list[dict[str, float]]:
 
 def write(path: Path, content: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    path.write_bytes(content if isinstance(content, bytes) else (content if isinstance(content, str) else json.dumps(content)).encode())
     return path
 
 
@@ -233,7 +233,12 @@ def test_yolos_classes_and_joints_without_visibility(tmp_path: Path) -> None:
         ("x.json", [{"joints": [], "image": "a.jpg"}], "MPII's JSON, of 16 joints, which is not read"),
         ("x.json", [{"id": 1, "data": {}, "annotations": []}], "Label Studio's JSON, which is not read"),
         ("x.xml", "<?xml version='1.0'?><annotations/>", "XML, perhaps CVAT's or Pascal VOC's, which is not read"),
-        ("x.npz", "PK\x03\x04", r"a zip archive or NumPy's \.npz, which is not read"),
+        ("x.npz", "PK\x03\x04", r"a zip archive, NumPy's \.npz or Excel's \.xlsx, which is not read"),
+        ("x.json.gz", b"\x1f\x8b\x08", "a gzip archive, which is not read; unpack it"),
+        ("x.feather", "ARROW1\0\0", r"Arrow's IPC or Feather, which is not read; write it as Parquet"),
+        ("x.db", "SQLite format 3\0", "an SQLite database, which is not read"),
+        ("x.jsonl", '{"image_id": "a.jpg"}\n{"image_id": "b.jpg"}\n', r"x\.jsonl, line 2: not JSON .*; of JSON lines, .* make one list"),
+        ("x.csv", "image,split,nose_x,nose_y\n", r"a table of keypoints as a CSV; save it as Parquet \(pandas: to_parquet\)"),
     ],
 )  # fmt: skip
 def test_what_is_not_read_is_named_with_the_way_out(tmp_path: Path, name: str, content: object, message: str) -> None:

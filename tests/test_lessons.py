@@ -56,6 +56,17 @@ def options(folder: Path) -> list[str]:
     return ["--params", str(folder / "params.yaml"), "--data", str(folder / "data"), "--results", str(folder / "results")]
 
 
+def test_a_lesson_replaces_its_own_results_alone(tiny: Path, tmp_path: Path) -> None:
+    line = ["run", "lesson1", *options(tiny)[:4], "--results", str(tmp_path)]
+    for _ in range(2):
+        assert CliRunner().invoke(cli, line).exit_code == 0
+    (tmp_path / "lesson1" / "theirs.txt").write_text("theirs")
+    ended = CliRunner().invoke(cli, line)
+    assert (ended.exit_code, "lesson1: holds other files, such as theirs.txt" in ended.output) == (1, True), ended.output
+    assert (tmp_path / "lesson1" / "theirs.txt").read_text() == "theirs"
+    assert (tmp_path / "lesson1" / "metrics.json").exists()
+
+
 @pytest.mark.parametrize("sizes", [[784, 10], [784, 6, 10], [784, 6, 5, 10]])
 def test_gradients_by_hand_are_finite_differences(digits: Images, sizes: list[int]) -> None:
     rng = np.random.default_rng(0)

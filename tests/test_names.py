@@ -72,13 +72,20 @@ def test_the_folders_are_those_of_the_archive() -> None:
         (",from,to\n0,a.jpg,b.jpg\n", r"row numbers stand first; .*without them \(pandas: index=False\)"),
         ("from;to\na.jpg;b.jpg\n", "separated by ;; .*save it with commas"),
         ("from\tto\na.jpg\tb.jpg\n", "separated by tabs; .*save it with commas"),
-        ("source,target\na,b\n", "'source,target'; mend that line"),
+        ("source,target,identity,split\na,b,1,test\n", "the columns of pairs.parquet; python -m pipeline export-pairs makes a list of it"),
+        ("first,second\na,b\n", "'first,second'; mend that line"),
     ],
 )
 def test_what_is_wrong_with_the_first_line_of_a_list_is_said(tmp_path: Path, content: str, remedy: str) -> None:
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(PoseGANError, match=rf"a\.csv, line 1: expected the header from,to, got .*{remedy}"):
         read_pair_csv(tmp_path / "a.csv")
+
+
+def test_a_table_of_pairs_is_no_list(tmp_path: Path) -> None:
+    (tmp_path / "pairs.parquet").write_bytes(b"PAR1\xff\xfe")
+    with pytest.raises(PoseGANError, match=r"pairs\.parquet: a Parquet table; make a list of it with python -m pipeline export-pairs"):
+        read_pair_csv(tmp_path / "pairs.parquet")
 
 
 def test_a_header_may_be_written_large(tmp_path: Path) -> None:

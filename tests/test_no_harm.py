@@ -12,6 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from lessons.__main__ import cli as lessons
 from pipeline.__main__ import cli as pipeline
 from pipeline.exchange import export_keypoints
 from pipeline.generators.command import main as generators
@@ -27,7 +28,13 @@ from tests.support.small_market import Prepared
 from tests.support.tiny_run import tiny_params
 from tests.support.use_fixtures import drawn_person, write_model
 
-PROGRAMS: dict[str, ProgramGroup] = {"posegan": posegan, "pipeline": pipeline, "pose_model": pose_model, "generators": generators}
+PROGRAMS: dict[str, ProgramGroup] = {
+    "posegan": posegan,
+    "pipeline": pipeline,
+    "pose_model": pose_model,
+    "generators": generators,
+    "lessons": lessons,
+}
 
 
 class Row(NamedTuple):
@@ -76,6 +83,9 @@ ROWS = {
     "pose_model measure": Row("g.safetensors", {}),
     "generators train": Row("drawn", {"--work": "work"}),
     "generators measure": Row("drawn", {"--work": "work"}),
+    "lessons data": Row("", {"--data": "digits"}),
+    "lessons run": Row("lesson1", {"--data": "digits", "--results": "results"}),
+    "lessons table": Row("", {"--data": "digits", "--results": "results"}),
 }
 
 

@@ -43,6 +43,7 @@ from pipeline.pose_model.training import (
     rebase_normalisation,
     save_weights,
 )
+from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.images import decode_image
 from posegan.people.estimator import PersonPose
@@ -462,6 +463,25 @@ def test_a_cards_figures_can_be_written_anew_without_its_provenance(tmp_path: Pa
     write_card(weights, {"name": "a", "terms": "free"})
     write_card(weights, {"terms": "none"})
     assert json.loads(card_of(weights).read_text()) == {"name": "a", "terms": "none"}
+
+
+def test_a_card_replaces_no_file_of_somebody_else(tmp_path: Path) -> None:
+    """Weights may be written anywhere; the page of their cards would be that folder's README.md."""
+    weights = tmp_path / "a.pt"
+    for name, content in (("README.md", "# My project\n"), ("a.json", '{"mine": 1}'), ("a.json", "[1, 2]")):
+        theirs = tmp_path / name
+        theirs.write_text(content)
+        with pytest.raises(PoseGANError, match=f"{name}: not a"):
+            write_card(weights, {"terms": "none"})
+        for line in (["train", "--out", str(weights)], ["measure", str(theirs.with_name("a.pt")), "--card"]):
+            weights.touch()
+            result = CliRunner().invoke(main, line)
+            assert (result.exit_code, f"{name}: not a" in result.output) == (1, True), result.output
+        assert theirs.read_text() == content
+        theirs.unlink()
+    (tmp_path / "b.json").write_text('{"mine": 1}')
+    write_card(weights, {"terms": "none"})
+    assert "mine" not in (tmp_path / "README.md").read_text()
 
 
 def test_the_page_of_cards_has_a_table_for_each_kind_of_pictures() -> None:

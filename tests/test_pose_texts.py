@@ -15,7 +15,7 @@ from posegan.formats.keypoint_csv import write_keypoint_csv
 from posegan.formats.openpose import write_openpose
 from posegan.formats.table import read_keypoints
 from posegan.inference.jobs import as_person, read_aim
-from posegan.inference.pose_texts import PoseText, parse_pose, read_row
+from posegan.inference.pose_texts import PoseText, Row, parse_pose, read_row
 from posegan.people.placing import place_keypoints
 from posegan.people.pose_library import library_pose
 from posegan.skeleton import COCO_JOINTS, JOINTS
@@ -93,6 +93,30 @@ def test_a_list_that_was_made_on_windows_names_files_here(tmp_path: Path) -> Non
     assert first.source == second.source == second.pose.picture == tmp_path / "people" / "ada.jpg"
 
 
+def test_a_list_names_files_by_the_rule_of_all_names(tmp_path: Path) -> None:
+    for name in ("people/ada.JPG", "people/ben.png", "people/ben.jpg", "cy.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "list.csv").write_text("from,to\npeople/ada.jpg,CY.JPG\npeople\\ada,cy\npeople/ben,standing\n")
+    first, second, third = _listed_jobs(tmp_path / "list.csv", tmp_path / "out", "png")
+    assert (first.source, first.pose.picture) == (
+        tmp_path / "people" / "ada.JPG",
+        tmp_path / "CY.JPG",
+    )  # the case of a name means something
+    assert (second.source, second.pose.picture) == (tmp_path / "people" / "ada.JPG", tmp_path / "cy.jpg")
+    assert third.source == tmp_path / "people" / "ben"  # two are called so
+
+
+def test_joints_that_all_lie_outside_of_their_image_are_refused() -> None:
+    joints = np.tile(np.float32([500, 20, 1]), (18, 1))
+    with pytest.raises(
+        PoseGANError, match=r"a\.jpg: every joint lies outside of the image, such as nose_x: 500 of 64x128; give the joints"
+    ):
+        as_person(Row(joints, None), "a.jpg", (64, 128))
+    joints[3] = (30, 30, 1)
+    assert as_person(Row(joints, None), "a.jpg", (64, 128)).keypoints[0, 0] == 500
+
+
 def test_fractions_of_an_image_need_its_size(tmp_path: Path, two: list[Annotation]) -> None:
     joints = from_ours(two[0].keypoints / np.array([64, 128, 1], np.float32))
     (tmp_path / "a.txt").write_text("0 .5 .5 1 1 " + " ".join(map(str, joints.ravel().tolist())))
@@ -100,7 +124,9 @@ def test_fractions_of_an_image_need_its_size(tmp_path: Path, two: list[Annotatio
     with pytest.raises(PoseGANError, match="gives joints in fractions of an image and does not say its size; make a table of it"):
         read_aim(pose, transfer, {})  # type: ignore[arg-type]
     np.testing.assert_allclose(
-        as_person(np.full((18, 3), 0.25, np.float32), (1, 1), (64, 128)).keypoints, np.tile([16, 32, 0.25], (18, 1)), rtol=1e-6
+        as_person(Row(np.full((18, 3), 0.25, np.float32), (1, 1)), "a.jpg", (64, 128)).keypoints,
+        np.tile([16, 32, 0.25], (18, 1)),
+        rtol=1e-6,
     )
     placed = read_aim(pose, transfer, {}, (64, 128)).keypoints  # type: ignore[arg-type]
     expected = place_keypoints(two[0].keypoints, (64, 128), 128, 64)

@@ -89,3 +89,13 @@ def test_folders_of_other_names_count_with_named_images_alone() -> None:
     assert normalised_names([f"train/{train}", f"train/{train}"][:1]) == {f"train/{train}": f"bounding_box_train/{train}"}
     assert normalised_names(["bounding_box_test/a.jpg"]) == {"bounding_box_test/a.jpg": "bounding_box_test/a.jpg"}
     assert normalised_names([f"query/{train}"]) == {}
+
+
+def test_backslashes_are_folders_and_the_case_of_a_folder_means_nothing() -> None:
+    """As zips from Windows have them."""
+    train, test = "0002_c1s1_000451_03.jpg", "0003_c1s1_000451_03.JPG"
+    assert normalised_names([f"Market\\bounding_box_train\\{train}", f"Market\\Bounding_Box_Test\\{test}", "Market\\readme.txt"]) == {
+        f"Market\\Bounding_Box_Test\\{test}": f"bounding_box_test/{test}",
+        f"Market\\bounding_box_train\\{train}": f"bounding_box_train/{train}",
+    }
+    assert normalised_names([f"p\\Train\\0002\\{train}"]) == {f"p\\Train\\0002\\{train}": f"bounding_box_train/{train}"}

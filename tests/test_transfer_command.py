@@ -209,3 +209,19 @@ def test_of_a_folder_a_line_says_which_file_became_which(model: Path, people: Pa
     assert f"{folder / 'a.tif'}, standing: {tmp_path / 'out' / 'a-2.png'}" in result.output
     assert "1 left out that is no picture, such as notes.txt" in result.output
     assert "Warning" not in result.output
+
+
+def test_names_that_are_no_text_are_drawn_and_told(model: Path, people: Path, tmp_path: Path) -> None:
+    """A name of other bytes than UTF-8, or of two lines: in a process of its own, as its output is one of strict text."""
+    folder, out = tmp_path / "odd", tmp_path / "out"
+    folder.mkdir()
+    data = next(people.iterdir()).read_bytes()
+    for name in (b"\xe5sa.png", b"two\nlines.png"):
+        with open(os.fsencode(folder) + b"/" + name, "wb") as file:
+            file.write(data)
+    line = [sys.executable, "-m", "posegan", "transfer", folder, "--pose", "standing/front", "--model", model, "--out", out]
+    for _ in range(2):  # the note beside them says whose they are
+        ended = subprocess.run(list(map(str, line)), cwd=ROOT, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        assert "\\udce5sa.png" in ended.stdout
+        assert sorted(path.name for path in out.glob("*.png")) == ["_sa.png", "two_lines.png"]

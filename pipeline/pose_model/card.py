@@ -10,12 +10,15 @@ from typing import Any
 
 from pipeline.pose_model.measure import BINS, PERSON_CONFIDENCE, Bin, Score
 from pipeline.pose_model.report import Measured, Report
+from posegan.errors import PoseGANError
 from posegan.files import sha256_of, write_atomically
 
 TERMS = (
     "AGPL-3.0-or-later, as the weights that training started from. Trained on Market-1501 too, whose images may be used for research "
     "only: so may these weights, and what they find."
 )
+
+_PAGE, _HEAD = "README.md", "# Weights of the pose detector"  # of all cards of a folder
 
 
 def provenance(weights: Path, start: Path, trained_on: Mapping[str, int], training: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,19 +82,45 @@ def card_of(weights: Path) -> Path:
     return weights.with_suffix(".json")
 
 
+def check_cards(weights: Path) -> None:
+    """Raise `PoseGANError` where the card of `weights`, or the page of all cards beside it, would replace a file of somebody else."""
+    path, page = card_of(weights), weights.parent / _PAGE
+    if path.exists() and not _is_card(path):
+        raise PoseGANError(f"{path}: not a card of weights, and one of that name is written there; choose another name for the weights")
+    if page.exists() and not page.read_text(encoding="utf-8", errors="replace").startswith(_HEAD):
+        raise PoseGANError(f"{page}: not a page of weights, and one of that name is written there; choose a folder of their own for them")
+
+
 def write_card(weights: Path, changes: Mapping[str, Any]) -> None:
-    """Write the card of `weights`, or change these parts of the one that is there; and the folder's README.md anew."""
+    """Write the card of `weights`, or change these parts of the one that is there; and the folder's README.md anew.
+
+    Raises:
+        PoseGANError: as `check_cards`.
+    """
+    check_cards(weights)
     path = card_of(weights)
     card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     write_atomically(path, json.dumps({**card, **changes}, indent=1) + "\n")
-    cards = [json.loads(each.read_text(encoding="utf-8")) for each in sorted(path.parent.glob("*.json"))]
-    write_atomically(path.parent / "README.md", readme(cards))
+    cards = [json.loads(each.read_text(encoding="utf-8")) for each in sorted(path.parent.glob("*.json")) if _is_card(each)]
+    write_atomically(path.parent / _PAGE, readme(cards))
+
+
+def _is_card(path: Path) -> bool:
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(card, dict) and bool({"sha256", "measured", "terms"} & card.keys())
 
 
 def readme(cards: Sequence[Mapping[str, Any]]) -> str:
     """All cards of a folder as a page to read."""
-    head = "# Weights of the pose detector\n\nWritten from the cards beside them (`.json`) by `python -m pipeline.pose_model`.\n"
-    return "\n".join([head, *(_section(card) for card in cards)])
+    return "\n".join(
+        [
+            f"{_HEAD}\n\nWritten from the cards beside them (`.json`) by `python -m pipeline.pose_model`.\n",
+            *(_section(card) for card in cards),
+        ]
+    )
 
 
 def _section(card: Mapping[str, Any]) -> str:

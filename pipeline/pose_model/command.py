@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.pose_model.card import figures, provenance, write_card
+from pipeline.pose_model.card import check_cards, figures, provenance, write_card
 from pipeline.pose_model.crops import SCENE_HEIGHT, SCENE_WIDTH, Crop, label_crops, read_crops, write_crops, write_scenes
 from pipeline.pose_model.drawings import CHECKING, TRAINING, write_drawings
 from pipeline.pose_model.measure import estimator_of
@@ -67,6 +67,7 @@ def train(
 
     About an hour and a half on two CPU cores. The real crops are Market-1501's, for research only: so are the weights.
     """
+    check_cards(out)  # now, and not after the training
     start = there(start, "--start", "official YOLOv8n-pose weights, yolov8n-pose.pt, which ultralytics fetches")
     crops = real_crops(real, annotations, "bounding_box_train")
     with ExitStack() as stack:
@@ -105,6 +106,8 @@ def measure(
 
     Nothing of it was ever trained on. Without --real and --annotations, drawings and pictures without people alone.
     """
+    if card:
+        check_cards(weights)
     crops = real_crops(real, annotations, "bounding_box_test") if real or annotations else []
     report_on(weights, crops[:: max(1, len(crops) // (count or len(crops) or 1))], root, images, empty, seed, card)
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from posegan.commands.options import generator_options, listed_pictures, open_transfer, picture_format, save_image
 from posegan.errors import PoseGANError
 from posegan.files import check_replaceable, note, noted, write_atomically
+from posegan.formats.names import ImageNames
 from posegan.formats.pair_csv import read_pair_csv
 from posegan.inference.pose_texts import PICTURES, parse_pose
 from posegan.places import FILE, OUTPUT_FILE_OR_FOLDER, PlacedCommand, check_places
@@ -131,7 +132,7 @@ def _jobs(source: Path, text: str, out: Path, suffix: str) -> "Iterator[Job]":
     files = listed_pictures(source)
     if not files:
         raise PoseGANError(f"{source}: holds no picture ({', '.join(PICTURES)})")
-    yield from _unique([Job(file, pose, out / f"{file.stem}.{suffix}") for file in files])
+    yield from _unique([Job(file, pose, out / f"{_writable(file.stem)}.{suffix}") for file in files])
 
 
 def _listed_jobs(pairs: Path, out: Path, suffix: str) -> "Iterator[Job]":
@@ -139,17 +140,35 @@ def _listed_jobs(pairs: Path, out: Path, suffix: str) -> "Iterator[Job]":
 
     jobs = []
     for pair in read_pair_csv(pairs):
-        source, target = (name if (pairs.parent / name).exists() else name.replace("\\", "/") for name in (pair.source, pair.target))
+        source, target = (_on_disk(pairs.parent, name) for name in (pair.source, pair.target))
         try:
             pose = parse_pose(target, pairs.parent)
         except PoseGANError as error:
             raise PoseGANError(f"{pair.where}: {error}") from error
         to = _SEPARATORS.sub("-", (pose.row or pose.name).strip("/\\"))
         to = Path(to).stem if pose.picture or pose.row else to
-        jobs.append(Job(pairs.parent / source, pose, out / f"{Path(source).stem}_to_{to}.{suffix}"))
+        jobs.append(Job(pairs.parent / source, pose, out / f"{_writable(f'{Path(source).stem}_to_{to}')}.{suffix}"))
     if not jobs:
         raise PoseGANError(f"{pairs}: holds no pair; write one `from,to` a line")
     yield from _unique(jobs)
+
+
+def _on_disk(folder: Path, name: str) -> str:
+    """A listed name as the file below `folder` that it means: with slashes, or of another suffix's case, or without one."""
+    if (folder / name).exists():
+        return name
+    path = Path(name.replace("\\", "/"))
+    place = folder / path.parent
+    if (folder / path).exists() or not place.is_dir():
+        return path.as_posix()
+    files = sorted(file.name for file in place.iterdir() if file.is_file())
+    found = ImageNames(files).find(path.name)
+    return (path.parent / files[found[0]]).as_posix() if len(found) == 1 else path.as_posix()
+
+
+def _writable(stem: str) -> str:
+    """A result's name: the picture's, without what is no text, or ends a line."""
+    return "".join(character if character.isprintable() else "_" for character in stem)
 
 
 def _unique(jobs: "list[Job]") -> "Iterator[Job]":

@@ -119,7 +119,8 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise damaged(path, f"line {error.lineno}", f"not JSON ({error.msg} at column {error.colno})") from None
+        lines = "; of JSON lines, one content a line, make one list" if error.msg == "Extra data" and error.lineno > 1 else ""
+        raise damaged(path, f"line {error.lineno}", f"not JSON ({error.msg} at column {error.colno}){lines}") from None
     except RecursionError:
         raise damaged(path, "top level", "lists within lists without end") from None
 

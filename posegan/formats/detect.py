@@ -23,7 +23,10 @@ _READERS = {"csv": read_keypoint_csv, "coco": read_coco, "openpose": read_openpo
 _AS_COCO = "export it as COCO keypoints"
 # Formats that are known and not read: by the first bytes of a file, and by a key of its JSON.
 _BYTES = {
-    b"PK": ("a zip archive or NumPy's .npz", "unpack it, or write its keypoints as COCO"),
+    b"PK": ("a zip archive, NumPy's .npz or Excel's .xlsx", "unpack it, or write its keypoints as COCO"),
+    b"\x1f\x8b": ("a gzip archive", "unpack it"),
+    b"ARROW1": ("Arrow's IPC or Feather", "write it as Parquet (pandas: to_parquet)"),
+    b"SQLite format 3": ("an SQLite database", "write its keypoints as COCO"),
     b"\x93NUMPY": ("NumPy's .npy", "write its keypoints as COCO, with the images' names"),
     b"\x80": ("a pickle, which could run any program", "write its keypoints as COCO"),
     b"\x89HDF": ("HDF5, perhaps DeepLabCut's", _AS_COCO),

@@ -25,8 +25,7 @@ def read_keypoint_csv(path: Path) -> list[Annotation]:
     """
     lines = read_text(path).splitlines()
     if not lines or lines[0].replace(" ", "") != HEADER:
-        way_out = ": a row already; put that header above it" if lines and lines[0].count(":") == 2 and lines[0].endswith("]") else ""
-        raise damaged(path, "line 1", f"expected the header {HEADER}, got {lines[0][:60] if lines else 'nothing'!r}{way_out}")
+        raise damaged(path, "line 1", f"expected the header {HEADER}, got {lines[0][:60] if lines else 'nothing'!r}{_way_out(lines)}")
     found: dict[str, int] = {}
     annotations = []
     for number, line in enumerate(lines[1:], start=2):
@@ -36,6 +35,16 @@ def read_keypoint_csv(path: Path) -> list[Annotation]:
                 raise damaged(path, f"line {number}", f"{annotation.image} stands in line {first} already")
             annotations.append(annotation)
     return annotations
+
+
+def _way_out(lines: list[str]) -> str:
+    """What an error adds where it shows what somebody did."""
+    first = lines[0] if lines else ""
+    if first.count(":") == 2 and first.endswith("]"):
+        return ": a row already; put that header above it"
+    if "nose_x" in first:
+        return ": a table of keypoints as a CSV; save it as Parquet (pandas: to_parquet)"
+    return ""
 
 
 def write_keypoint_csv(path: Path, annotations: Iterable[Annotation]) -> None:

@@ -9,6 +9,7 @@ from posegan.errors import PoseGANError
 from posegan.formats.names import is_image_name
 
 HEADER = ["from", "to"]
+_PARQUET = b"PAR1"  # how such a file begins
 
 
 class ListedPair(NamedTuple):
@@ -33,6 +34,9 @@ def read_pair_csv(path: Path) -> list[ListedPair]:
     except OSError as error:
         raise PoseGANError(f"{path}: could not be read ({error.strerror}); check the path") from None
     except (UnicodeDecodeError, csv.Error) as error:
+        with path.open("rb") as content:
+            if content.read(len(_PARQUET)) == _PARQUET:
+                raise PoseGANError(f"{path}: a Parquet table; make a list of it with python -m pipeline export-pairs") from None
         raise PoseGANError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from None
 
 
@@ -72,4 +76,6 @@ def _fault(header: list[str]) -> str:
         return f"expected the header from,to, {got}: row numbers stand first; mend the file: save it without them (pandas: index=False)"
     if len(names) == 2 and (all(map(is_image_name, names)) or any(map(str.isdigit, "".join(names)))):
         return f"expected the header from,to, {got}: a pair already; mend the file: put a line from,to above it"
+    if names[:2] == ["source", "target"]:
+        return f"expected the header from,to, {got}: the columns of pairs.parquet; python -m pipeline export-pairs makes a list of it"
     return f"expected the header from,to, {got}; mend that line"

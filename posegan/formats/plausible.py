@@ -1,4 +1,4 @@
-"""Whether joints can be pixels at all, before anything is known of their image.
+"""Whether joints can be pixels at all, and pixels of an image of some size.
 
 Legend: N people, K = 18 joints, `(N, K, 3)` x, y, confidence.
 """
@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import FRACTIONS, Annotation
+from posegan.skeleton import JOINTS
 
 Joints = npt.NDArray[np.float32]
 _SHARE = 2.0  # a person whose joints all lie within it has no pixels; shares of an image reach 1, and a little more at its edges
 _JOINTS = 3  # fewer say nothing
+_MARGIN = 0.1  # of the image's side: so far outside of it detectors put joints that it cuts off
 
 
 def are_shares(joints: Joints) -> npt.NDArray[np.bool_]:
@@ -38,3 +40,20 @@ def refuse_shares(what: str, joints: Joints) -> None:
     people = joints[(joints[..., 2] > 0).sum(axis=1) >= _JOINTS]
     if len(people) and are_shares(people).all():
         raise PoseGANError(f"{what}: all coordinates lie within 0..1; multiply x by the image's width and y by its height to have pixels")
+
+
+def joints_outside(joints: Joints, sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which of x and y of visible joints (N, K, 2) lie beyond their image (N, 2: width, height; NaN: none) by more than a tenth of it."""
+    edge = sizes[:, None] * _MARGIN
+    beyond: npt.NDArray[np.bool_] = ((joints[..., :2] < -edge) | (joints[..., :2] > sizes[:, None] + edge)) & (joints[..., 2:] > 0)
+    return beyond
+
+
+def refuse_outside(what: str, joints: Joints, size: tuple[int, int]) -> None:
+    """Raise `PoseGANError` where every visible joint (K, 3) lies outside of its image of (width, height); `what` names the image."""
+    outside = joints_outside(joints[None], np.array([size], dtype=np.float64))[0]
+    seen = joints[:, 2] > 0
+    if seen.any() and outside.any(axis=1)[seen].all():
+        joint, axis = np.argwhere(outside)[0].tolist()
+        place = f"{JOINTS[joint]}_{'xy'[axis]}: {joints[joint, axis]:g} of {size[0]}x{size[1]}"
+        raise PoseGANError(f"{what}: every joint lies outside of the image, such as {place}; give the joints of this image, in its pixels")

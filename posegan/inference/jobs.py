@@ -15,6 +15,7 @@ import PIL.Image
 
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import FRACTIONS, Annotation, in_pixels, scaled
+from posegan.formats.plausible import refuse_outside
 from posegan.images import Picture
 from posegan.inference.pose_texts import PoseText, Row, read_row
 from posegan.inference.transfer import Fitted, PoseTransfer
@@ -133,9 +134,10 @@ def as_person(row: Row, name: str, size: tuple[int, int], orientation: int = UPR
     """Joints that a file has for the image `name` of `size` (width, height), as if found in it.
 
     Raises:
-        PoseGANError: they were made on an image of another shape.
+        PoseGANError: they were made on an image of another shape, or all lie outside of this one.
     """
     joints = in_pixels(Annotation(name, row.keypoints, 1.0, row.size), size, orientation).keypoints
+    refuse_outside(name, joints, size)
     there = joints[:, 2] > 0
     box = np.concatenate([joints[there, :2].min(axis=0), joints[there, :2].max(axis=0)])
     return PersonPose(joints.astype(np.float32), float(joints[there, 2].mean()), box.astype(np.float32))

@@ -18,6 +18,7 @@ from posegan.config import PoseConfig
 from posegan.data.batches import to_float, to_uint8
 from posegan.device import choose_device
 from posegan.errors import PoseGANError
+from posegan.formats.plausible import refuse_outside
 from posegan.images import Fit, Picture, fit_keypoints, fit_person
 from posegan.inference.model_names import named_model
 from posegan.inference.origins import Origins, draw_with_origins
@@ -191,6 +192,8 @@ class PoseTransfer:
         joints = joints if joints.ndim == 3 else joints[None]
         if len(joints) != len(pictures):
             raise PoseGANError(f"source_keypoints: expected those of {len(pictures)} images, got {len(joints)}")
+        for picture, points in zip(pictures, joints, strict=True):
+            refuse_outside("source_keypoints", points, picture.size)
         return list(joints)
 
     def _targets(self, target: Any) -> tuple[list[Keypoints], bool]:

@@ -343,7 +343,7 @@ def test_pairs_are_exported_in_the_tables_order_and_come_back(prepared: Prepared
 
 
 @pytest.mark.parametrize(
-    ("content", "place"), [("source,target\n", "line 1: expected the header"), ("from,to\na,b\na\n", "line 3: expected two names")]
+    ("content", "place"), [("one,two\n", "line 1: expected the header"), ("from,to\na,b\na\n", "line 3: expected two names")]
 )
 def test_a_damaged_list_of_pairs_is_named_with_its_place(tmp_path: Path, content: str, place: str) -> None:
     (tmp_path / "a.csv").write_text(content)

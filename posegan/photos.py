@@ -10,6 +10,7 @@ Legend: H, W height and width in pixels, C channels.
 import io
 import struct
 import sys
+import warnings
 from collections.abc import Callable, Collection
 from typing import IO
 
@@ -64,7 +65,7 @@ def is_deep(image: Image.Image) -> bool:
 def _whole(data: bytes, max_pixels: int) -> Image.Image | None:
     """A file's picture in 8 bits a channel, by all 16 bits; None for one of other depths, and for whatever is wrong with it."""
     try:
-        with Image.open(io.BytesIO(data), formats=photo_formats()) as image:
+        with _opened(data) as image:
             if not is_deep(image) or image.width * image.height > max_pixels:
                 return None
             values = _sixteen_bits(image, data)
@@ -140,8 +141,15 @@ def _is_deep_netpbm(image: Image.Image) -> bool:
 
 
 def _format(data: bytes) -> str | None:
-    with Image.open(io.BytesIO(data), formats=photo_formats()) as image:
+    with _opened(data) as image:
         return image.format
+
+
+def _opened(data: bytes) -> Image.Image:
+    """The file's header, without Pillow's warning of many pixels: who decodes it says what is too large."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(data), formats=photo_formats())
 
 
 def _raw_modes(image: Image.Image) -> list[str]:

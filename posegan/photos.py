@@ -145,7 +145,7 @@ def _format(data: bytes) -> str | None:
         return image.format
 
 
-def _opened(data: bytes) -> Image.Image:
+def _opened(data: bytes) -> ImageFile:
     """The file's header, without Pillow's warning of many pixels: who decodes it says what is too large."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)

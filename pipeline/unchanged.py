@@ -22,6 +22,7 @@ from posegan.places import Output, PlacedCommand
 
 _HASHED = 1 << 20  # bytes; larger files are told by their size and the time of their last change
 _MOST_TOLD = 5
+_UNNAMED = {"evaluate": ["data/weights"]}  # what a stage looks into though no parameter names it
 _LONGEST = 1000  # characters of a path
 
 
@@ -43,13 +44,13 @@ class StageCommand(PlacedCommand):
         code = self.callback.__module__
         outputs = [Path(value) for param in self.params if isinstance(param.type, Output) and (value := ctx.params.get(param.name or ""))]
         before = taken(self.name, code, params, inputs, outputs)
-        absent = absent_in_copy(self.name, params, inputs)
-        if absent:
-            click.echo(f"{self.name}: {absent}", err=True)
+        names = list(declared_stages())
+        if soon := absent_in_copy(names[names.index(self.name) :], params):  # now, and not when the training has ended
+            click.echo(f"{self.name}: {soon}", err=True)
         try:
             result = super().invoke(ctx)
         except PoseGANError as error:
-            if absent:
+            if absent := absent_in_copy([self.name], params):
                 raise PoseGANError(f"{error}\n{absent}") from error
             raise
         changed = differences(before, taken(self.name, code, params, inputs, outputs))
@@ -84,19 +85,19 @@ def taken(stage: str, module: str, params: Path, inputs: Sequence[Path], outputs
     return state
 
 
-def absent_in_copy(stage: str, params: Path, inputs: Sequence[Path]) -> str:
-    """What to say where the stage runs in one of DVC's temporary copies, and this lacks something that the workspace has; else nothing.
+def absent_in_copy(stages: Sequence[str], params: Path) -> str:
+    """What to say where one of DVC's temporary copies lacks something of the workspace that `stages` read; else, and elsewhere, nothing.
 
-    Looked at are the paths that the stage's parameters name, and its `inputs`, but for those that stages make.
+    Looked at are the paths that their parameters name, but for those that stages make.
     """
     here = Path.cwd()
     if (workspace := workspace_of(here)) is None:
         return ""
     try:
-        named = _texts(_values(stage, params).values())
+        named = [text for stage in stages for text in (*_texts(_values(stage, params).values()), *_UNNAMED.get(stage, []))]
     except PoseGANError:  # the stage says so itself
-        named = []
-    missing = left_behind(here, workspace, [name for name in (*named, *map(str, inputs)) if not _is_made(name)])
+        return ""
+    missing = left_behind(here, workspace, [name for name in named if not _is_made(name)])
     return warning(missing) if missing else ""
 
 

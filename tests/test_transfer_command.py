@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from posegan.__main__ import cli
+from posegan.commands.transfer import _listed_jobs
 from posegan.files import NOTE, contents
 from posegan.formats.annotation import Annotation
 from posegan.formats.keypoint_csv import write_keypoint_csv
@@ -165,6 +166,13 @@ def test_a_folder_that_cannot_be_written_is_named(model: Path, people: Path) -> 
     result = run(people / "p0.png", "--pose", "standing", "--out", "/dev/full/o.png", "--model", model)
     assert result.exit_code == 1
     assert "o.png: could not be written" in result.output
+
+
+def test_results_are_called_by_names_that_any_system_takes(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").touch()
+    (tmp_path / "pairs.csv").write_text("from,to\na.jpg,t.csv#night/12:30?.jpg\na.jpg,standing/left\n")
+    names = [job.out.name for job in _listed_jobs(tmp_path / "pairs.csv", tmp_path / "out", "png")]
+    assert names == ["a_to_night-12-30-.png", "a_to_standing-left.png"]
 
 
 def test_help_needs_no_torch() -> None:

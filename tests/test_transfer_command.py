@@ -227,9 +227,9 @@ def test_names_that_are_no_text_are_drawn_and_told(model: Path, people: Path, tm
     for name in (b"\xe5sa.png", b"two\nlines.png"):
         with open(os.fsencode(folder) + b"/" + name, "wb") as file:
             file.write(data)
-    line = [sys.executable, "-m", "posegan", "transfer", folder, "--pose", "standing/front", "--model", model, "--out", out]
+    line = ["-m", "posegan", "transfer", folder, "--pose", "standing/front", "--model", model, "--out", out]
     for _ in range(2):  # the note beside them says whose they are
-        ended = subprocess.run(list(map(str, line)), cwd=ROOT, capture_output=True, text=True, check=False)
+        ended = forked.run(*map(str, line))
         assert ended.returncode == 0, ended.stderr
         assert "\\udce5sa.png" in ended.stdout
         assert sorted(path.name for path in out.glob("*.png")) == ["_sa.png", "two_lines.png"]

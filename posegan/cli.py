@@ -40,11 +40,9 @@ class ProgramGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand and end its failures."""
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # names of files may have letters that a terminal lacks
+            sys.stdout.reconfigure(errors="backslashreplace")  # for names that are no text, or none of the terminal's
         if ctx.meta[_DEBUG]:
             return super().invoke(ctx)
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are no text, as on stderr
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of damage that a picture can do without, such as in its EXIF
         try:
             return super().invoke(ctx)

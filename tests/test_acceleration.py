@@ -13,6 +13,8 @@ from posegan.training.losses import GeneratorLoss
 from posegan.training.updates import Pair, compile_networks, fused_adam, placed, update_discriminator, update_generator
 from tests.support.tiny_run import random_batch, tiny_params
 
+# Of one release of Python, which it advises to replace.
+pytestmark = pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
 CPU = torch.device("cpu")
 PARAMS = tiny_params(model={"dropout": 0.0}, loss={"nearest_neighbour": 0.01})
 

@@ -113,6 +113,15 @@ def test_the_detector_sees_the_colours_that_its_own_loader_would_show_it(estimat
     assert person.box.tolist() in shown.boxes.xyxy.tolist()
 
 
+def test_on_apple_s_processor_the_cpu_finds_the_joints_and_says_so(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    [person] = PoseEstimator(config_of(weights, device="mps")).estimate(crops()[:1])
+    assert person is not None
+    assert caplog.messages == ["joints are found on the CPU: YOLO's pose models place them wrongly on mps"]
+
+
 def test_the_same_images_give_the_same_bits(estimator: PoseEstimator) -> None:
     first, second = estimator.estimate(crops()), estimator.estimate(crops())
     assert all(np.array_equal(a.keypoints, b.keypoints) for a, b in zip(first, second, strict=True) if a is not None and b is not None)

@@ -62,6 +62,19 @@ def test_the_extension_decides_the_format(tmp_path: Path, name: str, image_forma
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_a_letter_that_the_terminal_lacks_ends_no_command() -> None:
+    @click.group(cls=ProgramGroup)
+    def group() -> None:
+        """A program."""
+
+    @group.command()
+    def tell() -> None:
+        click.echo("雪.png: written")
+
+    result = CliRunner(charset="cp1252").invoke(group, ["tell"], catch_exceptions=False)
+    assert (result.exit_code, result.output) == (0, "\\u96ea.png: written\n")
+
+
 @pytest.mark.parametrize(
     ("failure", "code", "text"),
     [

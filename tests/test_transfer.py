@@ -1,10 +1,10 @@
 import errno
-import fcntl
 import random
 import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pipeline.http.transfer import Limits, fetch, pause_before
 from posegan.errors import PoseGANError
@@ -282,10 +282,8 @@ def test_a_damaged_note_means_a_new_start(tmp_path: Path) -> None:
 
 
 def test_two_downloads_into_one_folder_do_not_meet(tmp_path: Path) -> None:
-    with (tmp_path / ".lock").open("wb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(PoseGANError, match="another download writes here"):
-            fetch("http://127.0.0.1:1/x", tmp_path / "file", accept, QUICK)
+    with FileLock(tmp_path / ".lock"), pytest.raises(PoseGANError, match="another download writes here"):
+        fetch("http://127.0.0.1:1/x", tmp_path / "file", accept, QUICK)
 
 
 def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from posegan.__main__ import cli
+from posegan.commands.transfer import _listed_jobs
 from posegan.files import NOTE, contents
 from posegan.formats.annotation import Annotation
 from posegan.formats.keypoint_csv import write_keypoint_csv
@@ -167,6 +168,13 @@ def test_a_folder_that_cannot_be_written_is_named(model: Path, people: Path) -> 
     assert "o.png: could not be written" in result.output
 
 
+def test_results_are_called_by_names_that_any_system_takes(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").touch()
+    (tmp_path / "pairs.csv").write_text("from,to\na.jpg,t.csv#night/12:30?.jpg\na.jpg,standing/left\n")
+    names = [job.out.name for job in _listed_jobs(tmp_path / "pairs.csv", tmp_path / "out", "png")]
+    assert names == ["a_to_night-12-30-.png", "a_to_standing-left.png"]
+
+
 def test_help_needs_no_torch() -> None:
     program = "import sys; from posegan.__main__ import cli; cli(['transfer', '--help'], standalone_mode=False); print(*sys.modules)"
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -219,9 +227,9 @@ def test_names_that_are_no_text_are_drawn_and_told(model: Path, people: Path, tm
     for name in (b"\xe5sa.png", b"two\nlines.png"):
         with open(os.fsencode(folder) + b"/" + name, "wb") as file:
             file.write(data)
-    line = [sys.executable, "-m", "posegan", "transfer", folder, "--pose", "standing/front", "--model", model, "--out", out]
+    line = ["-m", "posegan", "transfer", folder, "--pose", "standing/front", "--model", model, "--out", out]
     for _ in range(2):  # the note beside them says whose they are
-        ended = subprocess.run(list(map(str, line)), cwd=ROOT, capture_output=True, text=True, check=False)
+        ended = forked.run(*map(str, line))
         assert ended.returncode == 0, ended.stderr
         assert "\\udce5sa.png" in ended.stdout
         assert sorted(path.name for path in out.glob("*.png")) == ["_sa.png", "two_lines.png"]

@@ -49,11 +49,6 @@ def installed(wheel: Path) -> Path:
     return place
 
 
-def _hear_ctrl_c() -> None:
-    """Before a child starts: undo that a shell starts what is in the background deaf to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def run(installed: Path, folder: Path, *line: str) -> subprocess.CompletedProcess[str]:
     return forked.run(*line, cwd=folder, env={**os.environ, "PYTHONPATH": str(installed)})
 
@@ -89,13 +84,9 @@ def test_it_draws_without_the_extras(installed: Path, tmp_path: Path) -> None:
 
 
 def test_the_page_draws_its_people_without_the_extras_and_names_the_one_that_photographs_need(installed: Path, tmp_path: Path) -> None:
-    line = [sys.executable, "-u", "-c", COMMAND, "demo", "--port", "0", "--device", "cpu"]
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    with subprocess.Popen(
-        line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_ctrl_c
-    ) as process:
-        assert process.stdout is not None
-        first = process.stdout.readline()
+    line = ["-c", COMMAND, "demo", "--port", "0", "--device", "cpu"]
+    with forked.started(*line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(installed)}) as process:
+        first = process.first_line()
         address = re.search(r":(\d+)/", first)
         assert address, first
         port = int(address[1])
@@ -104,7 +95,7 @@ def test_the_page_draws_its_people_without_the_extras_and_names_the_one_that_pho
         drawn = ask(port, "POST", "/draw", json.dumps(request).encode())
         found = ask(port, "POST", "/find", (installed / "posegan" / "demo" / "people" / "1.jpg").read_bytes())
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate()
     assert (drawn[0], found[0], process.returncode) == (200, 422, 0)
     assert list(about["generators"]) == ["drawn", DEFAULT]
     assert "pip install 'posegan[detect]'" in json.loads(found[2])["error"]

@@ -16,7 +16,7 @@ import torch
 
 from tests.support.tiny_run import ROOT
 
-_PATIENCE = 120.0  # seconds
+_PATIENCE = 600.0  # seconds; a machine may be busy
 _OURS = ("posegan", "pipeline", "lessons")  # are imported by each program itself, from where it finds them
 
 

@@ -38,6 +38,7 @@ COARSEST_SIDE = 4  # pixels; levels are added until the longer side is this smal
 MAXIMUM_GROWTH = 8  # no level is wider than 8 x the first
 BY_PARTS = ("parts", "parts+learned")  # deformations that move the ten parts
 DROPOUT_BLOCKS = 3  # decoder blocks with dropout, counted from the coarsest
+FAINT_START = 0.01  # of the drawing's first weights, where it begins with copies: not zero, so that every weight learns from the first step
 
 
 class GeneratorOutput(NamedTuple):
@@ -196,9 +197,10 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def start_undecided(self) -> None:
-        """Draw what was laid together, and mix in what is usual of each copy, until training knows better."""
+        """Draw nearly what was laid together, and mix in what is usual of each copy, until training knows better."""
         if self.repair is not None:
-            self.last.weight.zero_()
+            self.last.weight[:IMAGE_CHANNELS].mul_(FAINT_START)
+            self.last.weight[IMAGE_CHANNELS:].zero_()
 
     def forward(self, skips: list[list[Tensor]], copies: Copies | None = None) -> Tensor:
         """The image `(B, 3, H, W)`."""

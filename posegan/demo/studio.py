@@ -191,7 +191,8 @@ def _told(origins: Origins) -> dict[str, Any]:
 def _with_opacity(colours: npt.NDArray[np.float32], opacity: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Colours (3, H, W) in [-1, 1] and how much of them there is (H, W) in [0, 1] as RGBA (H, W, 4)."""
     layers = np.concatenate([(colours + 1) / 2, opacity[None]])
-    return np.rint(255 * layers.clip(0, 1)).astype(np.uint8).transpose(1, 2, 0)
+    pixels: npt.NDArray[np.uint8] = np.rint(255 * layers.clip(0, 1)).astype(np.uint8)
+    return pixels.transpose(1, 2, 0)
 
 
 def _expect(request: Any, what: str) -> None:

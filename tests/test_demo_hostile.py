@@ -142,7 +142,7 @@ def test_visitors_who_leave_cost_nothing(port: int, caplog: pytest.LogCaptureFix
             REQUESTS[0],
             post("/find", b"x", length=1000),
             post("/find", b"x" * 100_000),
-            b"GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET /main.js HTTP/1.1\r\nHost: localhost\r\n\r\n",
         ):
             for _ in range(5):
                 say(port, request, then)
@@ -213,7 +213,7 @@ def test_refusals_of_large_questions_are_read_by_many_at_once(studio: Studio, si
 
 
 def test_head_and_a_query_are_answered(port: int) -> None:
-    whole, head = ask(port, "GET", "/page.js?x=1"), ask(port, "HEAD", "/page.js")
+    whole, head = ask(port, "GET", "/main.js?x=1"), ask(port, "HEAD", "/main.js")
     assert (whole[0], head[0], head[2]) == (200, 200, b"")
     assert int(head[1]["Content-Length"]) == len(whole[2])
     assert ask(port, "HEAD", "/nosuch")[0] == 404

@@ -114,19 +114,19 @@ def metrics() -> PIL.Image.Image:
 
 def joints() -> PIL.Image.Image:
     """The 18 joints by name, over a person who faces us: their right is on the left."""
-    source, scale, side = _person(0), 5, 150
+    source, scale, side = _person(0), 4, 130
     large = np.asarray(PIL.Image.fromarray(source.pixels).resize((64 * scale, 128 * scale), PIL.Image.Resampling.BICUBIC))
     places = source.keypoints.copy()
     places[:, :2] = (places[:, :2] + 0.5) * scale
     canvas = PIL.Image.new("RGB", (64 * scale + 2 * side, 128 * scale), "white")
     canvas.paste(PIL.Image.fromarray(draw_skeleton_over(large, places)), (side, 0))
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(15)
+    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
     for at_left in (True, False):
         named = [number for number, name in enumerate(JOINTS) if places[number, 2] > 0 and (_at_left(name) == at_left)]
         below = 0.0
         for number in sorted(named, key=lambda number: places[number, 1]):
             x, y = float(places[number, 0]) + side, float(places[number, 1])
-            below = max(y, below + 20)
+            below = max(y, below + 18)
             edge, anchor = (side - 8, "rm") if at_left else (canvas.width - side + 8, "lm")
             pen.line([(x, y), (edge, below)], fill=(120, 120, 120), width=1)
             pen.text((edge, below), JOINTS[number].replace("_", " "), fill="black", font=font, anchor=anchor)

@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs chromium and chromedriver (apt-get install chromium chromium-driver)"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # selenium leaves its own sockets to the collector
 ]
-SECONDS = 120
+SECONDS = 300
 LAPTOP, PHONE = (1366, 768), (390, 844)
 
 
@@ -60,8 +60,8 @@ def page(request: pytest.FixtureRequest, address: str) -> Iterator["Page"]:
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
         options.add_argument(argument)
     width, height = request.param
-    by_touch = request.param == PHONE
-    metrics = {"width": width, "height": height, "pixelRatio": 1.0, "mobile": by_touch, "touch": by_touch}
+    # By mouse on a phone as well: on a busy machine a tap is long, and a long one is no click.
+    metrics = {"width": width, "height": height, "pixelRatio": 1.0, "mobile": request.param == PHONE, "touch": False}
     options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
@@ -271,20 +271,32 @@ def test_the_pose_of_a_photo(opened: Page, files: Path) -> None:
 def test_drag_a_joint(opened: Page, address: str) -> None:
     before, shown = opened.result(), opened.pixels("pose")
     ankle = place(address, "walking-3/front-left", "left ankle")
-    if opened.size == LAPTOP:
-        opened.drag("#pose", (0.05, 0.05), (10, 10))  # where no joint is
-        assert opened.pixels("pose") == shown
-        opened.drag("#pose", ankle, (-15, -30))
-    else:  # a finger on the small pose scrolls the page
-        opened.drag("#pose", ankle, (-5, -5))
-        assert opened.pixels("pose") == shown
-        opened.click("#bend")
-        opened.until(lambda: opened.one("#editor").is_displayed())
-        opened.drag("#editor-canvas", ankle, (-15, -30))
-        opened.click("#editor-done")
-    opened.changed(before)
+    opened.drag("#pose", (0.05, 0.05), (10, 10))  # where no joint is
+    assert opened.pixels("pose") == shown
+    opened.drag("#pose", ankle, (-15, -30))
+    bent = opened.changed(before)
     assert opened.pixels("pose") != shown
     assert opened.chosen() == ["drawn 3", "by hand"]
+    opened.click("#bend")
+    opened.until(lambda: opened.one("#editor").is_displayed())
+    opened.drag("#editor-canvas", place(address, "walking-3/front-left", "right ankle"), (15, -30))
+    opened.click("#editor-done")
+    opened.changed(bent)
+
+
+@pytest.mark.parametrize(("kind", "moves"), [("touch", False), ("pen", True)])
+def test_a_finger_on_the_small_pose_scrolls_the_page(opened: Page, address: str, kind: str, moves: bool) -> None:
+    script = """
+        const [x, y, pointerType] = arguments, canvas = document.getElementById('pose'), box = canvas.getBoundingClientRect();
+        canvas.setPointerCapture = () => {};  // of a pointer that is none
+        for (const [type, by] of [['pointerdown', 0], ['pointermove', -10], ['pointerup', -10]])
+            canvas.dispatchEvent(new PointerEvent(type, {
+                pointerType, clientX: box.left + x * box.width + by, clientY: box.top + y * box.height + by
+            }));
+    """
+    shown = opened.pixels("pose")
+    opened.driver.execute_script(script, *place(address, "walking-3/front-left", "left ankle"), kind)
+    assert (opened.pixels("pose") != shown) is moves
 
 
 @pytest.mark.parametrize(
@@ -321,7 +333,8 @@ def test_two_columns_on_a_laptop_and_one_on_a_phone_without_empty_halves(opened:
 
 
 def test_nothing_is_wider_than_the_window_and_nothing_comes_from_elsewhere_or_fails(opened: Page, address: str) -> None:
-    assert opened.driver.execute_script("return document.scrollingElement.scrollWidth <= window.innerWidth")
+    # Not of the window's inner width: a phone's grows with what is too wide.
+    assert opened.driver.execute_script("return document.scrollingElement.scrollWidth") <= opened.size[0]
     names = opened.driver.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
     assert len(names) > 8
     assert all(name.startswith((address, "data:")) for name in names)

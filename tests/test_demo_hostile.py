@@ -142,7 +142,7 @@ def test_visitors_who_leave_cost_nothing(port: int, caplog: pytest.LogCaptureFix
             REQUESTS[0],
             post("/find", b"x", length=1000),
             post("/find", b"x" * 100_000),
-            b"GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET /main.js HTTP/1.1\r\nHost: localhost\r\n\r\n",
         ):
             for _ in range(5):
                 say(port, request, then)

@@ -136,6 +136,13 @@ def test_every_picture_is_there_and_shown() -> None:
     assert named == {path.name for path in (DOCS / "images").rglob("*") if path.is_file()}
 
 
+def test_every_picture_can_be_made_again() -> None:
+    scripts = "".join(path.read_text() for path in DOCS.glob("*picture*.py"))
+    names = [path.name for path in (DOCS / "images").rglob("*") if path.is_file()]
+    assert len(names) > 15
+    assert [name for name in names if f'"{name}"' not in scripts] == []
+
+
 def test_every_stage_has_its_row() -> None:
     assert not [stage for stage in STAGES if f"| `{stage}` |" not in (DOCS / "design.md").read_text()], "docs/design.md lacks its row"
 

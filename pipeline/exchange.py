@@ -132,22 +132,22 @@ def import_keypoints(sources: tuple[Path, ...], form: str, raw: Path, size: tupl
     OpenPose's, ControlNet's, mmpose's, ultralytics' or MediaPipe's JSON and of YOLO labels, a file an image, or tables of
     keypoints. Each image of --raw becomes a row; images without annotation and annotations without image are counted.
     """
-    chosen = "" if form == "auto" else form
+    chosen, origin = "" if form == "auto" else form, ", ".join(map(str, sources))
     if size is not None:
         annotations = [annotation for source in sources for annotation in read_annotations(source, chosen)]
         if not annotations:
-            raise PoseGANError(f"{', '.join(map(str, sources))}: annotate no image; check what was written there")
+            raise PoseGANError(f"{origin}: annotate no image; check what was written there")
         rows = rows_without_archive(annotations, size, split)
         if rows and all(row.name is None for row in rows):
             name = annotations[0].image
             way_out = way_to_names(sources[0], name, chosen)
             raise PoseGANError(f"{sources[0]}: no name is one of Market-1501's kind ({name}, not 0002_c1s1_000451_03.jpg); {way_out}")
-        summary = write_keypoints(out, keypoints_table(rows))
+        summary = write_keypoints(out, keypoints_table(rows), origin=origin)
     else:
         with open_archive(raw) as archive:
             photos = read_photos(archive)
             people, absent = read_people(sources, [member for member, _ in image_members(archive)], chosen, photos)
-            summary = write_keypoints(out, keypoints_table(list(annotate_archive(archive, people))), absent, photos)
+            summary = write_keypoints(out, keypoints_table(list(annotate_archive(archive, people))), absent, photos, origin)
     click.echo(f"import-keypoints: {summary}; written to {out}")
 
 

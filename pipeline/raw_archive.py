@@ -205,7 +205,7 @@ def _placed_in_renamed(names: Iterable[str]) -> list[_Place]:
     for name in names:
         path = _path(name)
         folder = path.parent.parent if _IDENTITY_FOLDER.fullmatch(path.parent.name) else path.parent
-        if (folder.name in _RENAMED or folder.name in FOLDERS) and parse_name(name) and not path.name.startswith("."):
+        if (folder.name in _RENAMED or folder.name in FOLDERS) and parse_name(path.name) and not path.name.startswith("."):
             found.append(_Place(name, folder.parent, folder.name))
     whole = {place.root for place in found if place.folder == "train_all"}  # train and val together
     return [

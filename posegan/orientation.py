@@ -38,7 +38,7 @@ def stored_orientation(data: bytes) -> int:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return orientation_of(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return UPRIGHT
 
 

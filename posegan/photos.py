@@ -70,7 +70,7 @@ def _whole(data: bytes, max_pixels: int) -> Image.Image | None:
                 return None
             values = _sixteen_bits(image, data)
             key, orientation = image.info.get("transparency"), orientation_of(image)  # which may load it
-    except (*_ERRORS, Image.DecompressionBombError):
+    except (*_ERRORS, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return None
     if values is None:
         return None

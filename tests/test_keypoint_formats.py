@@ -237,6 +237,9 @@ def test_yolos_classes_and_joints_without_visibility(tmp_path: Path) -> None:
         ("x.json.gz", b"\x1f\x8b\x08", "a gzip archive, which is not read; unpack it"),
         ("x.feather", "ARROW1\0\0", r"Arrow's IPC or Feather, which is not read; write it as Parquet"),
         ("x.db", "SQLite format 3\0", "an SQLite database, which is not read"),
+        ("x.json", {**coco(), "categories": [{"id": 1, "name": "person", "keypoints": ["nez"] * 17}]}, r"none of the joints' names .*nez"),
+        ("x.txt", "0 32 64 64 128" + " 20 30 2" * 17, r"line 1: expected fractions of the image, 0 \.\. 1, got a box of 32 64 64 128"),
+        ("x.json", coco(keypoints=[-1] * 51), "no annotation shows a joint: there is none, or every joint is -1 or of confidence 0"),
         ("x.jsonl", '{"image_id": "a.jpg"}\n{"image_id": "b.jpg"}\n', r"x\.jsonl, line 2: not JSON .*; of JSON lines, .* make one list"),
         ("x.csv", "image,split,nose_x,nose_y\n", r"a table of keypoints as a CSV; save it as Parquet \(pandas: to_parquet\)"),
     ],
@@ -252,6 +255,18 @@ def test_a_folder_of_a_whole_coco_file_and_an_empty_one_say_so(tmp_path: Path) -
     write(tmp_path / "x.json", coco())
     with pytest.raises(PoseGANError, match=r"holds COCO's JSON, such as x\.json; name the file itself"):
         detect_format(tmp_path)
+
+
+def test_ids_and_sizes_as_pandas_and_text_have_them_are_read(tmp_path: Path) -> None:
+    """1.0 for 1, where a column had gaps; widths in quotes; joints that have numbers for names, in COCO's order."""
+    content = coco(image_id=7.0)
+    content["images"] = [{"id": 7.0, "file_name": f"{NAME}.jpg", "width": str(2 * WIDTH), "height": str(2 * HEIGHT)}]
+    content["categories"] = [{"id": 1, "name": "person", "keypoints": [str(number) for number in range(1, 18)]}]
+    [read] = read_annotations(write(tmp_path / "x.json", content))
+    assert read.size == (2 * WIDTH, 2 * HEIGHT)
+    assert read.keypoints[0, :2].tolist() == COCO[0, :2].tolist()
+    [listed] = read_annotations(write(tmp_path / "y.json", [person(image_id=12.0)]))
+    assert listed.image == "12"
 
 
 @pytest.mark.parametrize(

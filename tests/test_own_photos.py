@@ -81,6 +81,7 @@ def test_from_photos_to_a_picture(
     run(posegan, "transfer", str(source), "--pose", str(pose), "--out", "out.png", "--device", "cpu")
     with Image.open("out.png") as picture:
         assert picture.size == (width, height)
+    assert "/photo 0" in Path("reports/evaluation/index.html").read_text(encoding="utf-8")  # under each strip: what the user calls it
     assert decode_image(Path("reports/evaluation/grid.png").read_bytes()).width > 4 * width
 
 

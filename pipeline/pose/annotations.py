@@ -42,7 +42,7 @@ def read_annotations(path: Path, form: str = "") -> list[Annotation]:
         annotations = read_format(path, form)
     refuse_unsaid_shares(path, annotations)
     if form == "coco" and annotations and not any(map(shown, annotations)):
-        raise PoseGANError(f"{path}: no annotation has keypoints; is it instances_*.json instead of person_keypoints_*.json?")
+        raise PoseGANError(f"{path}: no annotation shows a joint: there is none, or every joint is -1 or of confidence 0")
     return annotations
 
 

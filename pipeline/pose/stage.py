@@ -147,10 +147,13 @@ def _estimated(
         yield number, keypoints_table(rows)
 
 
-def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = (), photos: Sequence[Photo] = ()) -> str:
+def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = (), photos: Sequence[Photo] = (), origin: str = "") -> str:
     """Write keypoints.parquet with its counts and the names of own `photos`, and give the summary.
 
-    `absent` are annotations that mean no image.
+    `absent` are annotations that mean no image, `origin` is what an error calls the files that the joints came from.
+
+    Raises:
+        PoseGANError: no person of the table can be believed.
     """
     statuses, details = Counter(table["status"].to_pylist()), Counter(table["detail"].to_pylist())
     counts = {status: statuses[status] for status in STATUSES}
@@ -158,7 +161,7 @@ def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = (), phot
     counts["annotations_without_image"] = len(absent)
     table = with_photo_files(table, {photo.image: photo.file for photo in photos})
     keypoints = keypoints_of(table)
-    refuse_unbelievable(str(out), keypoints)
+    refuse_unbelievable(origin or str(out), keypoints)
     write_table(out, table, counts)
     summary = f"{len(table):,} images in: " + ", ".join(f"{counts[status]:,} {status}" for status in STATUSES)
     if len(table) and not counts["ok"]:
@@ -247,11 +250,12 @@ def pose(params_path: Path, raw: Path, out: Path, downloads: Path, state: Path) 
     """
     started = time.monotonic()
     config = load_params(params_path).pose
-    parts, absent = None, list[str]()
+    parts, absent, origin = None, list[str](), ""
     with open_archive(raw) as archive:
         members, photos = image_members(archive), read_photos(archive)
         if config.source == "annotations":
             paths = [Path(path) for path in config.annotations]
+            origin = ", ".join(config.annotations)
             people, absent = read_people(paths, [member for member, _ in members], photos=photos)
             people = without_doubtful(people, config.joint_confidence)
             bar = tqdm(annotate_archive(archive, people), "pose", len(members), unit="image", mininterval=0.5, disable=None)
@@ -266,7 +270,7 @@ def pose(params_path: Path, raw: Path, out: Path, downloads: Path, state: Path) 
     if len(table) != len(members):
         raise RuntimeError(f"{len(members)} images went in and {len(table)} came out")
     refuse_nobody(raw, table)
-    summary = write_keypoints(out, table, absent, photos)
+    summary = write_keypoints(out, table, absent, photos, origin)
     if parts is not None:
         parts.clear()
     click.echo(f"pose: {summary}; {time.monotonic() - started:.1f} s")

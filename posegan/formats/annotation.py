@@ -178,7 +178,8 @@ def _point(x: object, y: object, confidence: object) -> tuple[float, float, floa
 
 
 def size_of(width: object, height: object) -> tuple[int, int] | None:
-    """The size that a file gives, in pixels; None where it gives none."""
+    """The size that a file gives, in pixels, also as text; None where it gives none."""
+    width, height = (int(side) if isinstance(side, str) and side.isdecimal() else side for side in (width, height))
     return (int(width), int(height)) if is_number(width) and is_number(height) and min(width, height) >= 1 else None
 
 

@@ -27,7 +27,7 @@ from posegan.formats.annotation import (
     read_json,
     size_of,
 )
-from posegan.formats.joint_orders import COCO, COCO_LIKE, by_count, by_names, wanted
+from posegan.formats.joint_orders import COCO, COCO_LIKE, are_numbers, by_count, by_names, wanted
 from posegan.skeleton import COCO_JOINTS, JOINTS
 
 _SKELETON = (
@@ -98,7 +98,7 @@ def _images_and_people(path: Path, content: Any) -> list[Annotation]:
         raise damaged(path, "top level", "expected COCO's lists images and annotations")
     images: dict[Any, tuple[str, tuple[int, int] | None]] = {}  # name and (width, height)
     for number, image in enumerate(content["images"]):
-        if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or not isinstance(image.get("id"), int | str):
+        if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or not _is_id(image.get("id")):
             raise damaged(path, f"images[{number}]", "expected an id and a file_name")
         if image["id"] in images:
             raise damaged(path, f"images[{number}]", f"id {image['id']} stands twice")
@@ -106,7 +106,7 @@ def _images_and_people(path: Path, content: Any) -> list[Annotation]:
     categories = _categories(path, content.get("categories"))
     people: dict[Any, list[Person]] = {}
     for number, entry in enumerate(content["annotations"]):
-        if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), int | str) or entry["image_id"] not in images:
+        if not isinstance(entry, dict) or not _is_id(entry.get("image_id")) or entry["image_id"] not in images:
             raise damaged(path, f"annotations[{number}]", "expected the image_id of one of images")
         category = categories.get(entry.get("category_id"), _Category(True, []))
         if category.person:
@@ -139,16 +139,22 @@ def _named_people(path: Path, entries: list[Any]) -> list[Annotation]:
     """Results without images: `image_id` is a file name, or the number that is one. Of several categories the first is people."""
     people: dict[str, list[Person]] = {}
     for number, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), int | str):
+        if not isinstance(entry, dict) or not _is_id(entry.get("image_id")):
             raise damaged(path, f"entry {number}", "expected an image_id that is a file name (a list alone has no images to look it up in)")
     first = min((entry["category_id"] for entry in entries if isinstance(entry.get("category_id"), int)), default=None)
     for number, entry in enumerate(entries):
-        found = people.setdefault(str(entry["image_id"]), [])
+        image = entry["image_id"]
+        found = people.setdefault(str(int(image) if isinstance(image, float) else image), [])
         if entry.get("category_id", first) == first:
             found.extend(_people(path, f"entry {number}", entry, []))
     if entries and not any("keypoints" in entry for entry in entries):
         raise PoseGANError(f"{path}: no entry has keypoints; name the results of a pose model, not of one that finds boxes")
     return [annotation_of(name, found) for name, found in people.items()]
+
+
+def _is_id(value: object) -> bool:
+    """Whether an image may be known by it: text, or a whole number, which pandas writes as 12.0 where its column has gaps."""
+    return isinstance(value, int | str) or (isinstance(value, float) and value.is_integer())
 
 
 def _people(path: Path, where: str, entry: dict[str, Any], names: list[str]) -> list[Person]:
@@ -157,6 +163,11 @@ def _people(path: Path, where: str, entry: dict[str, Any], names: list[str]) -> 
         return []
     points = _points(path, where, entry)
     joints = by_names(points, names)
+    if joints is None and len(names) == len(points) and not are_numbers(names):
+        raise PoseGANError(
+            f"{path}, {where}: none of the joints' names in its category is known ({', '.join(names[:3])}, ...); "
+            "name them left_shoulder and the like"
+        )
     if joints is None:
         joints = by_count(points, COCO_LIKE)
     if joints is None:

@@ -56,6 +56,11 @@ def by_names(points: Keypoints, names: Sequence[str]) -> Keypoints | None:
     return joints
 
 
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether joints have numbers for names, such as 1 or keypoint_01, as labelling tools call those that nobody named."""
+    return all(re.fullmatch(r"[a-z]*\d+", _plain(name)) for name in names)
+
+
 def wanted(count: int, orders: Sequence[int]) -> str:
     """What an error says of `count` joints that are none of `orders`."""
     whose = f" ({_KNOWN_COUNTS[count]})" if count in _KNOWN_COUNTS else ""

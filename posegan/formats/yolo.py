@@ -15,6 +15,7 @@ from posegan.formats.annotation import FRACTIONS, Annotation, Keypoints, Person,
 from posegan.formats.joint_orders import COCO, COCO_LIKE, by_count, wanted
 
 _BOX = 5  # numbers before the joints: class, x, y, width, height
+_LARGEST = 2.0  # fractions of a box reach 1, and a little more at the image's edges
 _NO_LABELS = ("classes.txt", "labels.txt", "notes.txt", "readme.txt", "train.txt", "val.txt", "test.txt")
 
 
@@ -70,6 +71,8 @@ def _line(path: Path, number: int, fields: list[str]) -> _Line:
         way_out = "take a pose model's labels, or name the joints in a COCO file"
         raise PoseGANError(f"{path}, line {number}: a YOLO label of {len(values)} numbers: {what}; {way_out}")
     numbers = np.array(values, np.float32)
+    if numbers[1:_BOX].max() > _LARGEST:
+        raise damaged(path, f"line {number}", f"expected fractions of the image, 0 .. 1, got a box of {' '.join(fields[1:_BOX])}")
     joints = by_count(_points(numbers[_BOX : _BOX + layout.joints * layout.axes].reshape(-1, layout.axes)), COCO_LIKE)
     assert joints is not None  # the layouts are of known orders
     score = float(numbers[-1]) if layout.scored else None

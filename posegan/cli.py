@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import io
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -39,8 +38,8 @@ class ProgramGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand and end its failures."""
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # for names that are no text, or none of the terminal's
+        if reconfigure := getattr(sys.stdout, "reconfigure", None):  # whoever wraps it: colorama does, where DVC was imported
+            reconfigure(errors="backslashreplace")  # for names that are no text, or none of the terminal's
         if ctx.meta[_DEBUG]:
             return super().invoke(ctx)
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of damage that a picture can do without, such as in its EXIF

@@ -1,5 +1,6 @@
 """A fresh clone, `dvc repro` on a tiny sample, what a second and a forced run do, and what an edited one would."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -123,7 +124,7 @@ def changed_by(folder: Path, edit: Callable[[Path], None]) -> set[str]:
     """The stages that `dvc status` finds changed by an edit, which is undone afterwards."""
     before = {path: path.read_bytes() for path in (folder / "params.yaml", *folder.glob("p*/**/*.py"))}
     edit(folder)
-    with Repo(str(folder)) as repo:
+    with contextlib.chdir(folder), Repo() as repo:  # elsewhere stages would be called by their file's path
         changed = set(repo.status())
     for path in folder.glob("p*/**/*.py"):
         if path not in before:

@@ -92,7 +92,7 @@ def _traced(generator: Generator) -> Any:
     level = noisy.level
     noisy.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.no_grad():  # a change of mode midway would be a graph of its own
             warnings.simplefilter("ignore")  # the exporter's own dependencies warn about each other
             program = torch.onnx.export(
                 PictureOnly(portable(generator)),
@@ -102,6 +102,7 @@ def _traced(generator: Generator) -> Any:
                 dynamic_shapes=({0: batch}, {0: batch}, {0: batch}),
                 opset_version=_OPSET,
                 dynamo=True,
+                optimize=False,  # ONNX Runtime does it again, in a second; the exporter's own takes minutes
                 verbose=False,
             )
     finally:

@@ -139,12 +139,21 @@ def _ground(source: Tensor, shown: Tensor) -> Tensor:
 def _bounced(known: Tensor) -> tuple[Tensor, Tensor]:
     """For each pixel the column, left of it, of its mirror image in what is known there, and how much that counts; both `(B, 1, H, W)`."""
     x = torch.arange(known.shape[3], device=known.device).expand(known.shape)
-    edge = torch.where(known, x, -1).cummax(dim=3).values
-    start = torch.where(known, -1, x).cummax(dim=3).values.gather(3, edge.clamp(min=0)) + 1
+    edge = _running_maximum(torch.where(known, x, -1))
+    start = _running_maximum(torch.where(known, -1, x)).gather(3, edge.clamp(min=0)) + 1
     length = edge - start + 1
     step = torch.remainder(x - edge - 1, 2 * length.clamp(min=1))
     place = torch.where(step < length, edge - step, start + step - length)
     return place.clamp(min=0), torch.where(edge >= 0, (x - edge + 1).float().pow(-2), 0)
+
+
+def _running_maximum(values: Tensor) -> Tensor:
+    """Of each row of `(B, 1, H, W)`, the largest of the values up to each: `cummax`, in operations that exporters know."""
+    step = 1
+    while step < values.shape[3]:
+        values = torch.cat((values[..., :step], torch.maximum(values[..., step:], values[..., :-step])), dim=3)
+        step *= 2
+    return values
 
 
 def _usual(copies: Copies, parts: tuple[float, float, float], ground: tuple[float, float]) -> Tensor:

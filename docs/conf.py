@@ -8,9 +8,11 @@ author = "the PoseGAN authors"
 copyright = "the PoseGAN authors; AGPL-3.0-or-later"
 release = _version("posegan")
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_parser"]
-source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_nb"]
 myst_heading_anchors = 3
+nb_execution_mode = "force"  # notebooks keep no outputs: what a page shows, the code has just done
+nb_execution_timeout = 600  # seconds a cell
+nb_execution_raise_on_error = True
 default_role = "code"  # docstrings put code between single backticks, as Markdown does
 
 autodoc_member_order = "bysource"

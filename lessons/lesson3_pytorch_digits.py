@@ -36,8 +36,8 @@ class Settings(Section):
 
 
 def as_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
-    """Pixels 0 ... 255 to float32 in [-1, 1], as everywhere in PoseGAN: (B, 28, 28) -> (B, 1, 28, 28)."""
-    return torch.from_numpy(np.ascontiguousarray(images)).float().div(127.5).sub(1)[:, None]
+    """Pixels 0 ... 255 to float32 in [0, 1], as in lesson 1, and an axis of one colour: (B, 28, 28) -> (B, 1, 28, 28)."""
+    return torch.from_numpy(np.ascontiguousarray(images)).float().div(255)[:, None]
 
 
 def two_layers(pixels: int, hidden: int) -> nn.Module:
@@ -56,7 +56,7 @@ class DigitCNN(nn.Module):
         self.scores = nn.Linear(widths[-1] * 3 * 3, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Digits (B, 1, 28, 28) in [-1, 1] to scores (B, 10)."""
+        """Digits (B, 1, 28, 28) in [0, 1] to scores (B, 10)."""
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = F.relu(norm(convolution(x)))  #   (B, 16, 28, 28), then (B, 32, 14, 14), then (B, 64, 7, 7)
             x = F.max_pool2d(x, 2)  #             (B, 16, 14, 14), then (B, 32, 7, 7),   then (B, 64, 3, 3)
@@ -90,7 +90,7 @@ def load_reader(path: Path) -> DigitCNN:
     try:
         weights = load_file(path)
     except Exception as error:  # safetensors has errors of its own for a file that is missing, cut or of another kind
-        raise PoseGANError(f"{path}: could not be read ({error}); run lesson 3 again: `python -m lessons lesson3`") from error
+        raise PoseGANError(f"{path}: could not be read ({error}); run lesson 3 again: `python -m lessons run lesson3`") from error
     network = DigitCNN(len(weights["norms.0.weight"]))
     network.load_state_dict(weights)
     return network.eval()

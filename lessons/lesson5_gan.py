@@ -49,12 +49,12 @@ def new_generator(noise: int, channels: int) -> nn.Module:
     )  # fmt: skip
 
 
-def new_discriminator(channels: int, inputs: int = 1) -> nn.Module:
+def new_discriminator(channels: int, scores: int = 1) -> nn.Module:
     """A CNN with one score: positive means real. Strides instead of pooling and a leaky ReLU keep gradients for every pixel."""
     return nn.Sequential(
-        nn.Conv2d(inputs, 2 * channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  #        (B, 1, 28, 28) -> (B, 32, 14, 14)
+        nn.Conv2d(1, 2 * channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  #             (B, 1, 28, 28) -> (B, 32, 14, 14)
         nn.Conv2d(2 * channels, 4 * channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  #  (B, 64, 7, 7)
-        nn.Dropout(0.3), nn.Flatten(), nn.Linear(4 * channels * 7 * 7, 1),  #                 (B, 1)
+        nn.Dropout(0.3), nn.Flatten(), nn.Linear(4 * channels * 7 * 7, scores),  #            (B, 1)
     )  # fmt: skip
 
 

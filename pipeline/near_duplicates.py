@@ -2,7 +2,7 @@
 
 The hash is imagehash's pHash of 16 x 16: the lowest frequencies of the cosine transform of the grey picture at 64 x 64 pixels, each
 above their median or not. What a copy goes through (another JPEG, another size, other brightness) turns few of its 256 bits.
-docs/keypoints.md has the distances that were measured, and with them why `NEAR` is 40.
+docs/annotations.md has the distances that were measured, and with them why `NEAR` is 40.
 
 Legend: N pictures, P pairs.
 """

@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
@@ -68,6 +69,21 @@ def test_without_pairs_and_images_the_page_says_what_is_missing(prepared: Prepar
     assert "There is no table of pairs yet" in page
     assert "The archive of images is not at hand" in page
     assert "data:image/jpeg" in page
+
+
+def test_a_table_that_pandas_wrote_is_the_same_page(prepared: Prepared, tmp_path: Path) -> None:
+    """Its index and its own types, which stand in the file, are not those of the page: docs/annotations.md corrects joints by image."""
+    table = pd.read_parquet(prepared.keypoints)
+    pages = []
+    table.set_index("image").to_parquet(tmp_path / "index.parquet")
+    table.astype({"person_confidence": "string", "status": "category"}).to_parquet(tmp_path / "types.parquet")
+    for path in (prepared.keypoints, tmp_path / "index.parquet", tmp_path / "types.parquet"):
+        result = run(
+            "--keypoints", path, "--against", prepared.keypoints, "--pairs", "none", "--raw", "none", "--out", tmp_path / "page.html"
+        )
+        assert result.exit_code == 0, result.output
+        pages.append((tmp_path / "page.html").read_text().split("The other table")[1])
+    assert pages[0] == pages[1] == pages[2]
 
 
 def test_a_table_without_rows_is_a_page(tmp_path: Path) -> None:

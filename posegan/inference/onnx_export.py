@@ -6,7 +6,6 @@ whole map once a part, times its mask, and the maximum over the parts.
 Legend: B batch, P parts, C channels, N points, H x W pixels of the image, h x w of a level.
 """
 
-import functools
 import json
 import logging
 import warnings
@@ -192,15 +191,13 @@ def warp_densely(features: Tensor, affines: Tensor, cover: Tensor, offsets: Tens
     # In the sparse warp's order of operations: where an affine is nearly flat, the last bits of a position are pixels.
     at_level = _at_level(affines, cover, height, width).view(-1, affines.shape[1], 6)
     a, b, c, d, e, f = at_level[..., None, None].unbind(2)  # (B, P, 1, 1) each
-    # No farther outside than where nothing is read; then in grid_sample's -1 .. 1.
-    column = (a * across + b * down + c).clamp(-2, width + 1)
+    # No farther outside than where nothing is read, and there where the part is not; then in grid_sample's -1 .. 1.
+    column = torch.where(masks > 0, (a * across + b * down + c).clamp(-2, width + 1), -2)
     row = (d * across + e * down + f).clamp(-2, height + 1)
-    grids = torch.stack(((2 * column + 1) / width - 1, (2 * row + 1) / height - 1), dim=-1).unbind(1)  # (B, h, w, 2) a part
-    # A part at a time: all at once would hold the map once a part.
-    layers = [F.grid_sample(features, grid, align_corners=False) * mask[:, None] for grid, mask in zip(grids, masks.unbind(1), strict=True)]
-    if combine == "max":
-        return functools.reduce(torch.maximum, layers)
-    return functools.reduce(torch.add, layers) / masks.sum(1, keepdim=True).clamp(min=1)
+    grid = torch.stack(((2 * column + 1) / width - 1, (2 * row + 1) / height - 1), dim=-1)  # (B, P, h, w, 2)
+    # One reading of all parts, their maps below one another: exporting ten takes ten times as long. The map is held once a part.
+    layers = F.grid_sample(features, grid.flatten(1, 2), align_corners=False).unflatten(2, (-1, height))  # (B, C, P, h, w)
+    return layers.amax(2) if combine == "max" else layers.sum(2) / masks.sum(1, keepdim=True).clamp(min=1)
 
 
 def fit_affine_by_newton(points: Tensor, images: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,13 +215,13 @@ def fit_affine_by_newton(points: Tensor, images: Tensor, chosen: Tensor) -> tupl
     trace, determinant, t = p + r, p * r - q.square(), y.square().sum((1, 2))
     adjugate = torch.stack((torch.stack((r, -q), 1), torch.stack((-q, p), 1)), 1)
     squares, products = cross.square().sum((1, 2)), (cross @ adjugate * cross).sum((1, 2))
+    second, first, constant = t + trace, squares - t * trace - determinant, t * determinant - products  # of the cubic, -s^3 + ...
     root = torch.zeros_like(t)
     for _ in range(_STEPS):
-        block = root * (root - trace) + determinant  # det(G - s I)
-        slope = (t - root) * (2 * root - trace) - block + squares
-        value = (t - root) * block - products + squares * root
-        root = root - torch.where(slope < 0, value / torch.where(slope < 0, slope, -1), 0)
-    block = root * (root - trace) + determinant
+        slope = (2 * second - 3 * root) * root + first
+        value = ((second - root) * root + first) * root + constant
+        root = root - torch.where(slope < 0, value / slope, 0)
+    block = root * (root - trace) + determinant  # det(G - s I)
     valid = (chosen.sum(1) >= 3) & (determinant > 1e-6) & (block > 1e-9)
     identity = torch.eye(2, dtype=points.dtype, device=points.device)
     linear = cross @ (adjugate - root[:, None, None] * identity) / torch.where(valid, block, 1)[:, None, None]

@@ -161,8 +161,18 @@ def test_text_has_air(page: Path) -> None:
 
 def test_sphinx_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="needs the extra posegan[docs]")
-    pytest.importorskip("myst_parser", reason="needs the extra posegan[docs]")
+    pytest.importorskip("myst_nb", reason="needs the extra posegan[docs]")
     line = ["-q", "-W", "--keep-going", "-b", "html", "-d", str(tmp_path / "trees"), str(DOCS), str(tmp_path / "html")]
     built = forked.run("-m", "sphinx", *line)
     assert built.returncode == 0, built.stderr
     assert "from_pretrained" in (tmp_path / "html" / "api.html").read_text()
+    notebook = (tmp_path / "html" / "keypoints.html").read_text()
+    assert "real - drawn: from" in notebook  # a heading of its last table: it ran to the end
+    assert notebook.count("data:image/png") + notebook.count(".png") >= 6
+
+
+def test_notebooks_keep_no_outputs() -> None:
+    notebooks = [json.loads(path.read_text()) for path in DOCS.glob("*.ipynb")]
+    assert notebooks
+    for cell in (cell for notebook in notebooks for cell in notebook["cells"] if cell["cell_type"] == "code"):
+        assert (cell["outputs"], cell["execution_count"]) == ([], None)

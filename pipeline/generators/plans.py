@@ -40,7 +40,6 @@ PLANS = {
         "drawn people: the built-in sample's train images",
         "AGPL-3.0-or-later, as the program: nobody's picture was used.",
         ({},),
-        "Trained and measured before pictures began with the copies laid together, with L1 of weight 30 and feature matching of 3.",
     ),
 }  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Lesson 4: things in colour, and two inventions that made deep networks work: batch normalisation and dropout.
 
 The pictures are harder: three colours, cluttered ground, hidden parts, and few of them to learn from. A deep CNN has two troubles here.
-It is slow to learn, since each layer has to follow the layers before it, which change as well. And it learns its few pictures by heart.
-Batch normalisation is for the first, dropout for the second. Four networks, the same but for these two, make four rows of one table.
+It is slow to learn, since each layer has to follow the layers before it. And it learns its few pictures by heart. Batch normalisation is
+for the first, dropout for the second. Four networks, the same but for these two, make four rows of one table.
 
 Legend: B pictures of a batch; a shape (B, channels, height, width) stands behind the line it is of.
 """
@@ -41,8 +41,8 @@ def as_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
 class BatchNorm(nn.Module):
     """Each channel to mean 0 and variance 1 over the batch, then a gain and a bias of its own (Ioffe and Szegedy, 2015).
 
-    So a layer sees numbers of the same size whatever the layers before it do, and may learn in larger steps. Where pictures are judged there
-    is no batch: running means of what was seen in training stand in. PyTorch's `nn.BatchNorm2d` is this, and faster: it is taken below.
+    So a layer sees numbers of the same size whatever the layers before it do, and may learn in larger steps. Where pictures are judged
+    there is no batch: running means of what was seen in training stand in. PyTorch's `nn.BatchNorm2d` is this, and faster: taken below.
     """
 
     mean: Tensor
@@ -90,8 +90,7 @@ class ObjectCNN(nn.Module):
             inputs = width
         self.hidden, self.scores = nn.Linear(inputs * 4 * 4, 256), nn.Linear(256, CLASSES)
         for layer in (*self.convolutions, self.hidden, self.scores):
-            # Lesson 1's first weights, sqrt(2 / n). PyTorch's own are smaller: without norms, signals shrink through them to nothing.
-            nn.init.kaiming_normal_(layer.weight)
+            nn.init.kaiming_normal_(layer.weight)  # lesson 1's sqrt(2 / n); through PyTorch's own, smaller ones, signals shrink to nothing
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (B, 3, 32, 32) in [-1, 1] to scores (B, 10)."""

@@ -1,8 +1,7 @@
 """Lesson 5: a network that draws. A generative adversarial network (Goodfellow et al., 2014) is two players of one game.
 
-The *generator* turns random numbers into a picture. The *discriminator* looks at a picture and says whether it is a real digit or a drawn
-one. Each learns from the other: the discriminator to tell them apart, the generator to be taken for real. Nobody ever tells the generator
-what a digit looks like; all it gets is the gradient of the discriminator's opinion, pixel by pixel.
+The *generator* turns random numbers into a picture. The *discriminator* says whether a picture is a real digit or a drawn one. Each learns
+from the other. Nobody ever tells the generator what a digit looks like; all it gets is the gradient of the other's opinion, pixel by pixel.
 
 Legend: B pictures of a batch, Z random numbers a picture; a shape stands behind the line it is of.
 """
@@ -95,7 +94,7 @@ def play(generator: nn.Module, images: Bytes, settings: Settings, seed: int, epo
         generator.train()
         losses = []
         for chosen in torch.randperm(len(images))[: settings.images].split(size):
-            real = as_tensor(images[chosen.numpy()])  #                       (B, 1, 28, 28)
+            real = 2 * as_tensor(images[chosen.numpy()]) - 1  #               (B, 1, 28, 28) in [-1, 1], as the generator's tanh draws
             # The discriminator's turn. `detach`: what it learns from a drawn picture must not reach the generator.
             drawn = generator(torch.randn(size, settings.noise))
             d_loss = discriminator_loss(discriminator(real), discriminator(drawn.detach()))
@@ -145,8 +144,7 @@ def run(images: Images, settings: Settings, seed: int, out: Path, reader: Path) 
             for name, loss in (("discriminator", epoch.discriminator), ("generator", epoch.generator)):
                 losses.setdefault(f"{game}: {name}", []).append((number, loss))
         save_grid(out / f"{game}.png", epoch.digits[:40], 10)
-        torch.manual_seed(seed)
-        digits = draw(generator, torch.randn(500, settings.noise))
+        digits = draw(generator, torch.randn(500, settings.noise, generator=torch.Generator().manual_seed(seed)))
         metrics |= {f"{game}_{name}": value for name, value in variety(digits, read(network, digits)).items()}
     save_curves(out / "losses.png", losses, "epoch", "loss")
     return metrics

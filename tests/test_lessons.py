@@ -229,7 +229,7 @@ def test_stages_are_the_lessons_and_depend_on_what_they_import() -> None:
 def test_a_lesson_is_an_essay_and_shares_data_and_pictures_alone() -> None:
     for module in LESSONS.values():
         text = (ROOT / f"{module.replace('.', '/')}.py").read_text()
-        assert 60 <= len(text.splitlines()) <= 160, module
+        assert 60 <= len(text.splitlines()) <= 150, module
         shared = set(re.findall(r"^from lessons\.(\w+)", text, re.MULTILINE))
         assert {name for name in shared if not name.startswith("lesson")} == {"data", "pictures"}, module
 

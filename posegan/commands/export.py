@@ -32,7 +32,8 @@ def export(out: Path | None, model: Path | None, hub: str | None) -> None:
         from posegan.inference.onnx_export import export_onnx
 
         checked = export_onnx(chosen, out)
-        click.echo(f"{out}: {chosen} written; its images differ from PyTorch's by at most {checked.difference:.1g} (of a range of 2)")
+        differ = f"by at most {checked.grey_levels} of 255 grey levels as they are saved, {checked.mean:.1g} on average"
+        click.echo(f"{out}: {chosen} written; its pictures differ from PyTorch's {differ}")
         return
     from posegan.model.generator_file import generator_file, save_pretrained
 

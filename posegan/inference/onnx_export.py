@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from posegan.data import to_uint8
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path
 from posegan.model.generator_file import generator_file, load_generator, read_generator_card
@@ -26,7 +27,8 @@ from posegan.model.warp import _at_level
 from posegan.people.pose_library import library_pose, pose_names
 from posegan.skeleton import HEAD, LEFT_KNEE, LEFT_SHOULDER, RIGHT_KNEE, RIGHT_SHOULDER, TORSO
 
-TOLERANCE = 1e-4  # largest difference from PyTorch, of images in [-1, 1]
+MOST_GREY_LEVELS = 1  # of 255, that a pixel of a saved picture may differ from PyTorch's; where a value is on an edge, rounding decides
+MOST_ON_AVERAGE = 0.01  # grey levels, of pixels before they are rounded
 CHECKED_BATCHES = (1, 2, 5)
 INPUTS = ("source_image", "source_keypoints", "target_keypoints")
 _OPSET = 18
@@ -36,7 +38,8 @@ class Checked(NamedTuple):
     """How an exported file compares."""
 
     path: Path
-    difference: float  # largest, over all pixels of all trial batches
+    grey_levels: int  # the largest difference of saved pictures, over all pixels of all trial batches
+    mean: float  # grey levels, before rounding
 
 
 def export_onnx(model: Path, path: Path) -> Checked:
@@ -59,10 +62,14 @@ def export_onnx(model: Path, path: Path) -> Checked:
         entry.key = "posegan"
         entry.value = json.dumps({"model": card.model.model_dump(), "image": card.image.model_dump(), "provenance": card.provenance})
         onnx.save_model(onnx_model, str(temporary))
-        difference = max(_difference(temporary, generator, size) for size in CHECKED_BATCHES)
-        if not difference <= TOLERANCE:
-            raise PoseGANError(f"{path}: not written, since its images differ from PyTorch's by up to {difference:.2g}, above {TOLERANCE}")
-    return Checked(path, difference)
+        found = [_difference(temporary, generator, size) for size in CHECKED_BATCHES]
+        checked = Checked(path, max(levels for levels, _ in found), max(mean for _, mean in found))
+        if checked.grey_levels > MOST_GREY_LEVELS or not checked.mean <= MOST_ON_AVERAGE:
+            raise PoseGANError(
+                f"{path}: not written, since its pictures differ from PyTorch's by up to {checked.grey_levels} grey levels, "
+                f"{checked.mean:.2g} on average; {MOST_GREY_LEVELS} and {MOST_ON_AVERAGE} are allowed"
+            )
+    return checked
 
 
 def trial_inputs(generator: Generator, size: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,12 +117,18 @@ def _traced(generator: Generator) -> Any:
     return program.model_proto
 
 
-def _difference(path: Path, generator: Generator, size: int) -> float:
+def _difference(path: Path, generator: Generator, size: int) -> tuple[int, float]:
     inputs = trial_inputs(generator, size, seed=size)
     with torch.no_grad():
-        expected = generator(*inputs).image.numpy()
+        expected = generator(*inputs).image
     [image] = open_session(path).run(None, {name: value.numpy() for name, value in zip(INPUTS, inputs, strict=True)})
-    return float(np.abs(image - expected).max())
+    return compare_pictures(torch.from_numpy(image), expected)
+
+
+def compare_pictures(images: Tensor, expected: Tensor) -> tuple[int, float]:
+    """How many grey levels two batches in [-1, 1] differ by at most as they are saved, and on average before that; NaN where one is NaN."""
+    saved = (to_uint8(images).int() - to_uint8(expected).int()).abs().max()
+    return int(saved), float((images - expected).abs().mean() * 127.5)
 
 
 _STEPS = 10  # of Newton's method, which doubles the digits a step; random points took 8
@@ -196,7 +209,8 @@ def warp_densely(features: Tensor, affines: Tensor, cover: Tensor, offsets: Tens
     row = (d * across + e * down + f).clamp(-2, height + 1)
     grid = torch.stack(((2 * column + 1) / width - 1, (2 * row + 1) / height - 1), dim=-1)  # (B, P, h, w, 2)
     # One reading of all parts, their maps below one another: exporting ten takes ten times as long. The map is held once a part.
-    layers = F.grid_sample(features, grid.flatten(1, 2), align_corners=False).unflatten(2, (-1, height))  # (B, C, P, h, w)
+    layers: Tensor = F.grid_sample(features, grid.flatten(1, 2), align_corners=False)  # (B, C, P * h, w)
+    layers = layers.view(*layers.shape[:2], -1, height, width)
     return layers.amax(2) if combine == "max" else layers.sum(2) / masks.sum(1, keepdim=True).clamp(min=1)
 
 

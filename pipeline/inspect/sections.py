@@ -39,7 +39,7 @@ class Tables(NamedTuple):
 
 def frame(keypoints: Keypoints) -> pd.DataFrame:
     """The columns beside the joints; numbers that may be missing are pandas' nullable integers."""
-    rows: pd.DataFrame = keypoints.table.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
+    rows: pd.DataFrame = keypoints.table.to_pandas(ignore_metadata=True, types_mapper={pa.int32(): pd.Int32Dtype()}.get)
     return rows
 
 

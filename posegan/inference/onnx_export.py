@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from posegan.data import to_uint8
+from posegan.data.batches import to_uint8
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path
 from posegan.model.generator_file import generator_file, load_generator, read_generator_card

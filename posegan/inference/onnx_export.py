@@ -208,7 +208,7 @@ def warp_densely(features: Tensor, affines: Tensor, cover: Tensor, offsets: Tens
     column = torch.where(masks > 0, (a * across + b * down + c).clamp(-2, width + 1), -2)
     row = (d * across + e * down + f).clamp(-2, height + 1)
     grid = torch.stack(((2 * column + 1) / width - 1, (2 * row + 1) / height - 1), dim=-1)  # (B, P, h, w, 2)
-    # One reading of all parts, their maps below one another: exporting ten takes ten times as long. The map is held once a part.
+    # One reading of all parts, their grids below one another, so that the graph is small. What is read is held once a part.
     layers: Tensor = F.grid_sample(features, grid.flatten(1, 2), align_corners=False)  # (B, C, P * h, w)
     layers = layers.view(*layers.shape[:2], -1, height, width)
     return layers.amax(2) if combine == "max" else layers.sum(2) / masks.sum(1, keepdim=True).clamp(min=1)

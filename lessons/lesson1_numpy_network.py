@@ -3,6 +3,9 @@
 A picture of 28 x 28 pixels is a row of 784 numbers. A *layer* multiplies that row by a matrix of weights and adds a row of biases; the
 outcome is ten numbers, one a class, and the largest is the answer. To *learn* is to change weights so that right answers get larger.
 
+Layers can follow each other. The outcome of the first, H numbers (its *units*; a *hidden* layer, since nobody looks at them), goes into the
+second. Between the two, negative numbers become 0 (*ReLU*).
+
 Legend: B pictures of a batch, D = 784 pixels, H units of the hidden layer, C = 10 classes. A shape stands behind the line it is of.
 """
 
@@ -23,7 +26,7 @@ Network = list[tuple[Floats, Floats]]  # of each layer: weights (inputs, outputs
 
 
 class Settings(Section):
-    """What lessons/params.yaml says under `lesson1`."""
+    """What lessons/params.yaml says under `lesson1`. Positive: a whole number from 1; Weight: any number from 0, no weight of a network."""
 
     hidden: Positive  # H
     batch_size: Positive  # B
@@ -39,8 +42,8 @@ def as_rows(images: npt.NDArray[np.uint8]) -> Floats:
 def new_network(sizes: list[int], rng: Generator) -> Network:
     """Layers from sizes[0] numbers to sizes[1] and so on.
 
-    Random weights, since equal units would get equal gradients and stay equal for ever. A sum of n terms is about sqrt(n) times as large
-    as one of them: dividing by sqrt(n) keeps numbers of one size through all layers. The 2: ReLU sets half of them to zero.
+    Random weights, since units that begin equal would be changed equally and stay equal for ever. A sum of n random terms about 0 is some
+    sqrt(n) times as large as one of them: dividing by sqrt(n) keeps numbers of one size through all layers. The 2: ReLU sets half to zero.
     """
     return [(rng.normal(0, np.sqrt(2 / n), (n, m)), np.zeros(m)) for n, m in itertools.pairwise(sizes)]
 
@@ -68,20 +71,27 @@ def softmax(scores: Floats) -> Floats:
 
 def cross_entropy(scores: Floats, labels: npt.NDArray[np.uint8]) -> float:
     """The loss: how surprised the network is by the truth, L = -mean log p_label. 0 is certain and right; log 10 = 2.30 a blind guess."""
-    return float(-np.log(softmax(scores)[np.arange(len(labels)), labels] + 1e-300).mean())
+    right = softmax(scores)[np.arange(len(labels)), labels]  #         (B,): of each row the label's column
+    return float(-np.log(right + 1e-300).mean())  #                    log 0 would be infinite
 
 
 # --- Backwards: which way to move each weight -----------------------------------------------------------------------------------------
 
 
 def backward(network: Network, scores: Floats, inputs: list[Floats], labels: npt.NDArray[np.uint8]) -> Network:
-    """The gradient: by how much the loss grows with each weight and bias. The chain rule, from the last layer to the first."""
-    truth = np.eye(CLASSES)[labels]  #                                     (B, C): 1 at the label, else 0
-    slope = (softmax(scores) - truth) / len(labels)  #                     dL/dz = (p - t) / B: the whole of softmax and log cancels to this
+    """The gradient: by how much the loss grows with each weight and bias. The chain rule, from the last layer to the first.
+
+    For one picture L = -log p_label = log sum_k exp(z_k) - z_label. Its derivative by z is exp(z) / sum_k exp(z_k), which is p, less 1 at
+    the label: dL/dz = p - t. The loss is a mean over B pictures, so each counts 1/B. Is it right? (L(w + e) - L(w - e)) / 2e for small e
+    has to be the same number; `tests/test_lessons.py` looks.
+    """
+    truth = np.eye(CLASSES)[labels]  #                                     t (B, C): rows of the identity, so 1 at the label, else 0
+    slope = (softmax(scores) - truth) / len(labels)  #                     dL/dz = (p - t) / B, of the last layer: (B, C)
     gradients: Network = []
     for (weights, _), x in zip(reversed(network), reversed(inputs), strict=True):
-        gradients.insert(0, (x.T @ slope, slope.sum(axis=0)))  #           dL/dW = x^T dL/dz  and  dL/db = sum over B of dL/dz
-        slope = (slope @ weights.T) * (x > 0)  #                           dL/dx = dL/dz W^T; ReLU lets through where it was not zero
+        gradients.insert(0, (x.T @ slope, slope.sum(axis=0)))  #           dL/dW = x^T dL/dz (inputs, outputs), dL/db: sum over B (outputs,)
+        # Now dL/dz of the layer before: dL/dx = dL/dz W^T, and x = ReLU(z), of slope 1 where x > 0, else 0. (That of pixels is not used.)
+        slope = (slope @ weights.T) * (x > 0)  #                           (B, inputs)
     return gradients
 
 

@@ -1,9 +1,9 @@
 """Lesson 2: how far to step, and which way: SGD, momentum, RMSProp and Adam by hand.
 
-Lesson 1 stepped along each batch's gradient, times one learning rate for all weights. The three others remember earlier gradients: to keep
+Lesson 1 stepped against each batch's gradient, times one rate for all weights. The three others remember earlier gradients: to keep
 a direction (momentum), to give every weight a rate of its own (RMSProp), or both (Adam). The network and its gradients are lesson 1's.
 
-Legend: w a layer's weights or biases, g their gradient, of the same shape; t the number of the step, from 1.
+Legend: w a layer's weights or biases, g their gradient; t the number of the step, from 1. All that is remembered of w has its shape.
 """
 
 from collections.abc import Callable
@@ -72,7 +72,10 @@ OPTIMISERS: dict[Name, Callable[[Floats, Memory, int], Floats]] = {"sgd": sgd, "
 
 
 def update(w: Floats, g: Floats, memory: Memory, t: int, optimiser: Name, rate: float, decay: float) -> None:
-    """One step, in place. Weight decay adds decay * w to the gradient: it pulls to zero what no picture asks for (L + decay/2 |w|^2)."""
+    """One step, in place. Weight decay adds decay * w to the gradient: it pulls to zero what no picture asks for (L + decay/2 |w|^2).
+
+    RMSProp and Adam divide the pull, too, by the size of the gradients; AdamW is Adam with the pull left as it is.
+    """
     w -= rate * OPTIMISERS[optimiser](g + decay * w, memory, t)
 
 
@@ -80,7 +83,7 @@ def update(w: Floats, g: Floats, memory: Memory, t: int, optimiser: Name, rate: 
 
 
 def learn(images: Images, settings: Settings, seed: int) -> tuple[Network, list[tuple[float, float]]]:
-    """A two-layer network from scratch, and its loss on batches that it had not learnt from yet: (step, mean since the point before)."""
+    """A two-layer network from scratch; and (step, loss of batches before the step that learns from them, mean since the point before)."""
     rng = np.random.default_rng(seed)
     network = new_network([images.train[0].size, settings.hidden, CLASSES], rng)
     weights = [w for layer in network for w in layer]

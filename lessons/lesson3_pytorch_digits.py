@@ -1,10 +1,11 @@
 """Lesson 3: the same network in PyTorch, which finds the gradients itself; then a network that knows what a picture is.
 
-Two layers in PyTorch are lesson 1's to the last digit, if they begin with the same weights (tests/test_lessons.py). What is new is the
-*convolution*: a small matrix of weights, 3 x 3, that slides over the picture and looks everywhere for the same thing. A stroke is found
-wherever it is, with few weights. After each, *max pooling* halves the picture: it keeps the strongest answer of four neighbours.
+Two layers in PyTorch are lesson 1's number for number, from the same weights and with the same steps (tests/test_lessons.py); below they
+begin with PyTorch's own and learn by Adam. What is new is the *convolution*: a small matrix of weights, 3 x 3, that slides over the picture
+and looks everywhere for the same thing. A stroke is found wherever it is, with few weights. What one matrix answers at every place is a
+picture again, a *channel*; a layer has many. After each layer *max pooling* halves the picture: the strongest of four neighbours stays.
 
-Legend: B pictures of a batch; a shape (B, channels, height, width) stands behind the line it is of.
+Legend: B pictures of a batch; a shape (B, channels, height, width), for 16 channels, stands behind the line it is of.
 """
 
 import itertools
@@ -45,8 +46,19 @@ def two_layers(pixels: int, hidden: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, CLASSES))
 
 
+def convolution(x: Tensor, weight: Tensor) -> Tensor:
+    """y[m, i, j] = sum over n, u, v of W[m, n, u, v] x[n, i + u - 1, j + v - 1]: from n channels to m, by m x n matrices of 3 x 3.
+
+    (B, n, h, w) and (m, n, 3, 3) to (B, m, h, w). `F.conv2d` is this, and much faster: taken below.
+    """
+    height, width = x.shape[2:]
+    framed = F.pad(x, (1, 1, 1, 1))  #                        a frame of zeros, so that the size stays: (B, n, h + 2, w + 2)
+    moved = {(u, v): framed[:, :, u : u + height, v : v + width] for u in range(3) for v in range(3)}  # the picture, by up to one pixel
+    return torch.stack([torch.einsum("bnhw,mn->bmhw", part, weight[:, :, u, v]) for (u, v), part in moved.items()]).sum(dim=0)
+
+
 class DigitCNN(nn.Module):
-    """Three times convolution, norm, ReLU and pooling, then one layer of lesson 1's kind; what a norm is, lesson 4 tells."""
+    """Three times convolution, norm, ReLU and pooling, then one layer of lesson 1's kind; what a norm is, and its bias, lesson 4 tells."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -57,9 +69,9 @@ class DigitCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Digits (B, 1, 28, 28) in [0, 1] to scores (B, 10)."""
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = F.relu(norm(convolution(x)))  #   (B, 16, 28, 28), then (B, 32, 14, 14), then (B, 64, 7, 7)
-            x = F.max_pool2d(x, 2)  #             (B, 16, 14, 14), then (B, 32, 7, 7),   then (B, 64, 3, 3)
+        for convolve, norm in zip(self.convolutions, self.norms, strict=True):
+            x = F.relu(norm(convolve(x)))  #      (B, 16, 28, 28), then (B, 32, 14, 14), then (B, 64, 7, 7)
+            x = F.max_pool2d(x, 2)  #             (B, 16, 14, 14), then (B, 32, 7, 7),   then (B, 64, 3, 3): the last row is left out
         return self.scores(x.flatten(1))  # type: ignore[no-any-return]  # (B, 576) -> (B, 10)
 
 
@@ -69,18 +81,18 @@ def learn(network: nn.Module, images: Images, settings: Settings, seed: int) -> 
     x, labels = as_tensor(images.train), torch.from_numpy(images.train_labels).long()
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     for _ in range(settings.epochs):
-        network.train()
+        network.train()  #                                                 norms look at the batch; after `eval` they remember (lesson 4)
         for chosen in torch.randperm(len(x)).split(settings.batch_size):
             loss = F.cross_entropy(network(x[chosen]), labels[chosen])  #  softmax and -log p_label in one
-            optimiser.zero_grad()
+            optimiser.zero_grad()  #                                       PyTorch adds gradients up: the last batch's must go
             loss.backward()  #                                             lesson 1's `backward`, for any network: autograd
             optimiser.step()
         yield float((read(network, images.test) == images.test_labels).mean())
 
 
-@torch.no_grad()
+@torch.no_grad()  # nothing is kept for a way back
 def read(network: nn.Module, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Which class the network sees in each picture: (n, 28, 28) -> (n,)."""
+    """Which class the network sees in each picture, some 500 at a time: (n, 28, 28) -> (n,)."""
     network.eval()
     return torch.cat([network(as_tensor(part)).argmax(dim=1) for part in np.array_split(images, -(-len(images) // 500))]).numpy()
 

@@ -1,8 +1,8 @@
 """Lesson 4: things in colour, and two inventions that made deep networks work: batch normalisation and dropout.
 
 The pictures are harder: three colours, cluttered ground, hidden parts, and few of them to learn from. A deep CNN has two troubles here.
-It is slow to learn, since each layer has to follow the layers before it. And it learns its few pictures by heart. Batch normalisation is
-for the first, dropout for the second. Four networks, the same but for these two, make four rows of one table.
+It is slow to learn: each layer has to follow the layers before it, say the norm's inventors. And it learns its few pictures by heart.
+Batch normalisation is for the first, dropout for the second. Four networks, the same but for these two, make four rows of one table.
 
 Legend: B pictures of a batch; a shape (B, channels, height, width) stands behind the line it is of.
 """
@@ -41,8 +41,9 @@ def as_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
 class BatchNorm(nn.Module):
     """Each channel to mean 0 and variance 1 over the batch, then a gain and a bias of its own (Ioffe and Szegedy, 2015).
 
-    So a layer sees numbers of the same size whatever the layers before it do, and may learn in larger steps. Where pictures are judged
-    there is no batch: running means of what was seen in training stand in. PyTorch's `nn.BatchNorm2d` is this, and faster: taken below.
+    So a layer sees numbers of the same size whatever the layers before it do, and may learn in larger steps. When pictures are judged, the
+    answer to one must not depend on those beside it: running means of what was seen in training stand in. PyTorch's `nn.BatchNorm2d` is
+    this, and faster: taken below.
     """
 
     mean: Tensor

@@ -42,14 +42,14 @@ def new_generator(noise: int, channels: int) -> nn.Module:
     return nn.Sequential(
         nn.Linear(noise, 4 * channels * 7 * 7), nn.Unflatten(1, (4 * channels, 7, 7)),  #  (B, Z) -> (B, 64, 7, 7)
         nn.BatchNorm2d(4 * channels), nn.ReLU(),
-        nn.ConvTranspose2d(4 * channels, 2 * channels, 4, stride=2, padding=1),  #         (B, 32, 14, 14): a convolution that doubles
+        nn.ConvTranspose2d(4 * channels, 2 * channels, 4, stride=2, padding=1),  #         (B, 32, 14, 14): each paints 4 x 4, 2 apart
         nn.BatchNorm2d(2 * channels), nn.ReLU(),
         nn.ConvTranspose2d(2 * channels, 1, 4, stride=2, padding=1), nn.Tanh(),  #         (B, 1, 28, 28) in [-1, 1], as real pictures are
     )  # fmt: skip
 
 
 def new_discriminator(channels: int, scores: int = 1) -> nn.Module:
-    """A CNN with one score: positive means real. Strides instead of pooling and a leaky ReLU keep gradients for every pixel."""
+    """A CNN with one score: positive means real. Strides of 2, no pooling, a ReLU that keeps 0.2 of negatives: gradients for all pixels."""
     return nn.Sequential(
         nn.Conv2d(1, 2 * channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  #             (B, 1, 28, 28) -> (B, 32, 14, 14)
         nn.Conv2d(2 * channels, 4 * channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2),  #  (B, 64, 7, 7)
@@ -57,11 +57,11 @@ def new_discriminator(channels: int, scores: int = 1) -> nn.Module:
     )  # fmt: skip
 
 
-# --- The game. D is the discriminator's probability that a picture is real: D = sigmoid(score) ----------------------------------------
+# --- The game. D: the probability that a picture is real, sigmoid(score) = 1 / (1 + exp(-score)), which is softmax of (score, 0) ----------
 
 
 def discriminator_loss(real: Tensor, drawn: Tensor) -> Tensor:
-    """-log D(real) - log(1 - D(drawn)): lesson 1's cross-entropy with two classes. 2 log 2 = 1.39 is a tossed coin.
+    """-log D(real) - log(1 - D(drawn)): lesson 1's cross-entropy with two classes, a mean for either. 2 log 2 = 1.39 is a tossed coin.
 
     -log sigmoid(s) = log(1 + exp(-s)) = softplus(-s), and 1 - sigmoid(s) = sigmoid(-s).
     """
@@ -69,7 +69,7 @@ def discriminator_loss(real: Tensor, drawn: Tensor) -> Tensor:
 
 
 def generator_loss(drawn: Tensor) -> Tensor:
-    """-log D(drawn): be taken for real. Its gradient is large where the generator is found out, and small where it already convinces."""
+    """-log D(drawn): be taken for real. (log(1 - D), the other's loss turned round, is nearly flat where the generator is found out.)"""
     return F.softplus(-drawn).mean()
 
 
@@ -85,7 +85,7 @@ def play(generator: nn.Module, images: Bytes, settings: Settings, seed: int, epo
     """Alternate: a step of the discriminator, then `generator_steps` of the generator."""
     torch.manual_seed(seed)
     discriminator = new_discriminator(settings.channels)
-    # beta1 = 0.5: the opponent moves, so old gradients are worth less than in lesson 2 (Radford et al., 2016).
+    # Lesson 2's keep = 0.5, PyTorch's first beta: the opponent moves, so old gradients are worth less (Radford et al., 2016).
     of_generator, of_discriminator = (
         torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999)) for network in (generator, discriminator)
     )
@@ -101,7 +101,7 @@ def play(generator: nn.Module, images: Bytes, settings: Settings, seed: int, epo
             of_discriminator.zero_grad()
             d_loss.backward()
             of_discriminator.step()
-            # The generator's turn: the gradient runs through the discriminator, which stands still, into the picture and on.
+            # The generator's turn: the gradient runs through the discriminator into the picture and on. Its own part is not used.
             for _ in range(generator_steps):
                 g_loss = generator_loss(discriminator(generator(torch.randn(size, settings.noise))))
                 of_generator.zero_grad()
@@ -119,11 +119,11 @@ def draw(generator: nn.Module, *inputs: Tensor) -> Bytes:
     return np.asarray(((generator(*inputs)[:, 0] + 1) * 127.5).round().to(torch.uint8).numpy())
 
 
-# --- Mode collapse: the generator has found a few digits that pass, and draws nothing else --------------------------------------------
+# --- Mode collapse: the generator has found a few pictures that pass, and draws nothing else ------------------------------------------
 
 
 def variety(digits: Bytes, classes: npt.NDArray[np.int64]) -> dict[str, float]:
-    """How many classes there are, as equally frequent ones (exp of the entropy, 1 ... 10), and how far apart two pictures are."""
+    """How many classes there are, as equally frequent ones (exp of the entropy, 1 ... 10), and how far a picture is from the next one."""
     shares = np.bincount(classes, minlength=CLASSES) / len(classes)
     entropy = -sum(share * np.log(share) for share in shares if share > 0)
     pixels = digits.reshape(len(digits), -1) / 255.0

@@ -96,6 +96,12 @@ def test_softmax_is_a_distribution_whatever_the_scores() -> None:
     np.testing.assert_allclose(lesson1.softmax(scores), lesson1.softmax(scores + 7))
 
 
+def test_the_convolution_by_hand_is_that_of_pytorch() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 3, 7, 5, dtype=torch.float64), torch.randn(4, 3, 3, 3, dtype=torch.float64)
+    torch.testing.assert_close(lesson3.convolution(x, weight), torch.nn.functional.conv2d(x, weight, padding=1))
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.01])
 @pytest.mark.parametrize("name", list(lesson2.OPTIMISERS))
 def test_optimisers_are_those_of_pytorch_over_100_steps(name: lesson2.Name, decay: float) -> None:

@@ -59,9 +59,11 @@ def test_the_plans_are_what_ships_and_the_page_is_that_of_the_cards() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plan_is_what_its_weights_were_trained_with(name: str) -> None:
-    cards = card_of(name)["train"]
-    for stretch, was in zip(PLANS[name].stretches, cards, strict=True):
-        planned = parse_params(changed(PARAMS, {"train": stretch})).train.model_dump()
+    card = card_of(name)
+    cards = card["train"]
+    for stretch, was, loss in zip(PLANS[name].stretches, cards, card["loss"], strict=True):
+        planned = parse_params(changed(PARAMS, stretch)).train.model_dump()
+        assert {key: loss[key] for key in stretch.get("loss", {})} == stretch.get("loss", {})
         own = {key: value for key, value in was.items() if value != "recipe" and key != "initial_sha256"}
         assert {key: value for key, value in own.items() if planned[key] != value} == {}
     assert [bool(was["initial_sha256"]) for was in cards] == [number > 0 for number in range(len(cards))]
@@ -113,9 +115,13 @@ def trained(folder: Path) -> Path:
     return folder
 
 
+def sections(iterations: int) -> dict[str, dict[str, Any]]:
+    return {"train": {"batch_size": 2, "iterations": iterations}, "loss": {"l1": 1.0}}
+
+
 def test_packing_halves_both_networks_and_keeps_them_a_pair(tmp_path: Path) -> None:
     folder = trained(tmp_path / "run")
-    pack("real", folder / "models", tmp_path / "shipped" / "real", [{"batch_size": 2, "iterations": 4}, {"batch_size": 2, "iterations": 2}])
+    pack("real", folder / "models", tmp_path / "shipped" / "real", [sections(4), sections(2)])
     out = tmp_path / "shipped" / "real"
     card = json.loads((out / CARD).read_text())
     assert card["trained_on"] == f"12 pairs of {PLANS['real'].people}"
@@ -131,7 +137,7 @@ def test_a_card_has_what_was_measured_and_a_page_shows_it(tmp_path: Path) -> Non
     assert found["rows"]["generated"] == dict.fromkeys(COLUMNS) | {"ssim": 0.25, "pck": 0.5, "mask_l1": 0.1}
     assert found["rows"]["warped"]["pck"] == 0.125
     assert found["rows"]["real"] == {"ssim": 1.0, "mask_ssim": 1.0, "mask_l1": 0.0, "pck": 0.9, "ds": None, "sharpness": 1.0}
-    pack("drawn", trained(tmp_path / "run") / "models", tmp_path / "drawn", [{"batch_size": 2, "iterations": 6}])
+    pack("drawn", trained(tmp_path / "run") / "models", tmp_path / "drawn", [sections(6)])
     write_card(tmp_path / "drawn", {"measured": {"real": found}})
     text = (tmp_path / "README.md").read_text()
     assert "9 test pairs of real people, whom no training saw; joints found by a detector" in text
@@ -149,7 +155,7 @@ def market(folder: Path) -> Market:
 @pytest.mark.parametrize("kind", NAMES)
 def test_every_plans_parameters_are_valid(tmp_path: Path, kind: str) -> None:
     data = data_of(kind, market(tmp_path / "market"))
-    params = [parse_params(changed(PARAMS, data, {"train": stretch})) for stretch in PLANS[kind].stretches][-1]
+    params = [parse_params(changed(PARAMS, data, stretch)) for stretch in PLANS[kind].stretches][-1]
     assert params.evaluate.pairs == (2 if kind == "real" else PARAMS["evaluate"]["pairs"])
     assert params.evaluate.detector.image_size == (256 if kind == "real" else "auto")
 
@@ -175,7 +181,7 @@ def test_one_command_runs_the_stages_once_packs_and_measures_on_both(tmp_path: P
 
     monkeypatch.setattr(command, "run", run)
     monkeypatch.setattr(command, "FOLDER", tmp_path / "shipped")
-    monkeypatch.setitem(PLANS, "real", PLANS["real"]._replace(stretches=({"iterations": 5}, {"iterations": 7})))
+    monkeypatch.setitem(PLANS, "real", PLANS["real"]._replace(stretches=({"train": {"iterations": 5}}, {"train": {"iterations": 7}})))
     files = market(tmp_path / "market")
     options = ["--work", str(tmp_path), "--real", str(files.archive), "--annotations", str(files.annotations), "--pairs", str(files.pairs)]
     result = CliRunner().invoke(main, ["train", "real", *options])

@@ -20,14 +20,14 @@ ROWS = {"generated": "", "warped": "warp_", "copied": "copy_", "real": "real_"}
 _PERFECT = {"ssim": 1.0, "mask_ssim": 1.0, "mask_l1": 0.0, "sharpness": 1.0}  # of the real image against itself
 
 
-def pack(name: str, models: Path, folder: Path, stretches: Sequence[Mapping[str, Any]]) -> None:
+def pack(name: str, models: Path, folder: Path, stretches: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
     """Write a training's generator and discriminator in half precision into `folder`, with a card that has no figures yet.
 
     Args:
         name: of the plan.
         models: the folder that the train stage wrote.
         folder: that of the shipped generator.
-        stretches: the sections `train` that it was trained with, one after the other.
+        stretches: the sections `train` and `loss` that it was trained with, one pair after the other.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = read_generator_card(models / GENERATOR)
@@ -36,7 +36,7 @@ def pack(name: str, models: Path, folder: Path, stretches: Sequence[Mapping[str,
     judged = save_discriminator(folder / DISCRIMINATOR, judge, made.model, torch.float16)
     provenance = made.provenance | {"shipped_as": name, DISCRIMINATOR_SHA256: judged}
     save_generator(folder / GENERATOR, load_generator(models / GENERATOR), made.model, made.image, provenance, torch.float16)
-    pairs = sum(train["iterations"] * train["batch_size"] for train in stretches)
+    pairs = sum(stretch["train"]["iterations"] * stretch["train"]["batch_size"] for stretch in stretches)
     plan = PLANS[name]
     write_card(
         folder,
@@ -51,7 +51,8 @@ def pack(name: str, models: Path, folder: Path, stretches: Sequence[Mapping[str,
             "command": f"python -m pipeline.generators train {name}",
             "recipe": provenance["recipe"],
             "model": made.model.model_dump(),
-            "train": [{key: train[key] for key in sorted(train) if key != "initial"} for train in stretches],
+            "train": [{key: value for key, value in sorted(stretch["train"].items()) if key != "initial"} for stretch in stretches],
+            "loss": [dict(stretch["loss"]) for stretch in stretches],
             "torch": provenance["torch"],
             "measured": {},
         },

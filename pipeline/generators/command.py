@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +60,14 @@ def train(
     Stopped, the same command goes on. Market-1501 is for research only: so is what `real` makes of it.
     """
     market = _market(real, annotations, pairs, judge)
-    sections = [changed(_params(), {"train": stretch})["train"] for stretch in PLANS[name].stretches]
+    stretches = [_sections(changed(_params(), stretch)) for stretch in PLANS[name].stretches]
     if trained is None:
         folder = work / f"train-{name}"
         prepare(folder, data_of(name, market))
-        models = train_stretches(folder, sections)
+        models = train_stretches(folder, stretches)
     else:
-        models, sections[-1] = trained / "models", yaml.safe_load((trained / "params.yaml").read_text(encoding="utf-8"))["train"]
-    pack(name, models, FOLDER / name, sections)
+        models, stretches[-1] = trained / "models", _sections(yaml.safe_load((trained / "params.yaml").read_text(encoding="utf-8")))
+    pack(name, models, FOLDER / name, stretches)
     measure_all(name, work, market)
 
 
@@ -78,17 +78,17 @@ def measure(name: str, work: Path, real: Path | None, annotations: Path | None, 
     measure_all(name, work, _market(real, annotations, pairs, judge))
 
 
-def train_stretches(folder: Path, sections: Sequence[dict[str, Any]]) -> Path:
-    """Train in `folder` with each section `train` in turn, from where the one before ended; gives the folder of the last one's models.
+def train_stretches(folder: Path, stretches: Sequence[dict[str, dict[str, Any]]]) -> Path:
+    """Train in `folder` with each stretch's sections in turn, from where the one before ended; gives the folder of the last one's models.
 
-    The sections are given the address of what they start from.
+    The sections `train` are given the address of what they start from.
     """
     models = folder / "models"
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    for number, section in enumerate(sections, 1):
+    for number, stretch in enumerate(stretches, 1):
         if number > 1:
-            section.update(initial=str((models / GENERATOR).absolute()), initial_sha256=sha256_of(models / GENERATOR))
-        write_atomically(folder / "params.yaml", yaml.safe_dump({**params, "train": section}, sort_keys=False))
+            stretch["train"].update(initial=str((models / GENERATOR).absolute()), initial_sha256=sha256_of(models / GENERATOR))
+        write_atomically(folder / "params.yaml", yaml.safe_dump({**params, **stretch}, sort_keys=False))
         run(folder, "train")
         models = folder / f"stretch-{number}"
         for name in (GENERATOR, DISCRIMINATOR):
@@ -137,6 +137,10 @@ def run(folder: Path, stage: str, *arguments: str) -> None:
     line = [sys.executable, "-m", "pipeline", stage, *arguments]
     if code := subprocess.run(line, cwd=folder, env=environment, check=False).returncode:
         raise PoseGANError(f"{stage} in {folder} failed with exit code {code}; its message is above")
+
+
+def _sections(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: dict(params[name]) for name in ("train", "loss")}
 
 
 def _params() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from posegan.commands.transfer import _listed_jobs
 from posegan.files import NOTE, contents
 from posegan.formats.annotation import Annotation
 from posegan.formats.keypoint_csv import write_keypoint_csv
+from posegan.people.detectors import shipped
 from posegan.people.pose_library import library_pose
 from posegan.skeleton import JOINTS
 from tests.support import forked
@@ -55,6 +56,23 @@ def test_one_picture(model: Path, people: Path, tmp_path: Path) -> None:
     assert pixels(tmp_path / "o.png").shape == (128, 64, 3)
     assert run(people / "p0.png", "--pose", people / "p1.png", "--out", tmp_path / "g.jpg", "--grid", "--model", model).exit_code == 0
     assert pixels(tmp_path / "g.jpg").shape[1] > 4 * 64
+
+
+def test_the_shipped_detector_has_a_name(model: Path, people: Path, tmp_path: Path) -> None:
+    for detector in ("shipped", shipped().path):
+        result = run(
+            people / "p0.png",
+            "--pose",
+            "standing",
+            "--out",
+            tmp_path / f"{Path(detector).stem}.png",
+            "--model",
+            model,
+            "--detector",
+            detector,
+        )
+        assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(pixels(tmp_path / "shipped.png"), pixels(tmp_path / f"{shipped().path.stem}.png"))
 
 
 def test_a_folder_is_its_pictures_one_by_one(model: Path, people: Path, tmp_path: Path) -> None:

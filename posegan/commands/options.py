@@ -14,6 +14,7 @@ from posegan.files import write_atomically
 from posegan.inference.pose_texts import PICTURES
 from posegan.inference.shipped import DEFAULT
 from posegan.people.detection import DEFAULTS
+from posegan.people.detectors import shipped
 from posegan.places import FILE
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ MODEL_HELP = (
     "A trained generator, a folder that export wrote, or one that comes with posegan: real, drawn.  "
     f"[default: the newest in models/, else {DEFAULT}]"
 )
+DETECTOR_HELP = "auto, shipped (the one that comes with posegan), an official name such as yolo11m-pose.pt, or a file that you trust."
 
 
 def generator_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,7 +35,7 @@ def generator_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
         click.option("--params", type=FILE, help="Its section 'pose' names the detector.  [default: params.yaml if it is there]"),
-        click.option("--detector", help="auto, an official name such as yolo11m-pose.pt, or a file of weights that you trust."),
+        click.option("--detector", help=DETECTOR_HELP),
         click.option("--model", type=FILE, help=MODEL_HELP),
     ):
         command = option(command)
@@ -71,7 +73,12 @@ def pose_config(params: Path | None, detector: str | None = None) -> PoseConfig 
     if detector is None:
         return config
     config = config or PoseConfig.model_validate(DEFAULTS)
-    named = {"weights": detector, "sha256": "", "image_size": AUTO, "trust_unpinned": True}
+    named = {
+        "weights": str(shipped().path) if detector == "shipped" else detector,
+        "sha256": "",
+        "image_size": AUTO,
+        "trust_unpinned": True,
+    }
     return PoseConfig.model_validate(config.model_dump() | named)
 
 

@@ -30,7 +30,7 @@ repro: .venv/ready  ## Run every stage that is not up to date, then say where to
 # Side by side, a process a core (up to four, for their memory's sake); each computes in one thread, since threads that wait for each
 # other would spin in the others' way.
 test: .venv/ready  ## Run the tests
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 check: .venv/ready  ## Check format, lint and types; warnings are errors
 	$(BIN)/ruff format --check .

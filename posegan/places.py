@@ -41,6 +41,8 @@ class Output(click.Path):
         option = _shown(param)
         if self.what != "working folder" and path.name in ("", ".."):
             raise PoseGANError(f"{option} {str(value)!r}: expected the name of a {self.what.replace('either', 'file or folder')} to write")
+        if is_special(path):
+            raise PoseGANError(f"{option} {path}: a device or pipe, which would be replaced; name a file")
         if self.what == "file" and path.is_dir():
             raise PoseGANError(f"{option} {path}: a folder; name a file in it, or another file")
         if self.what in ("folder", "working folder") and path.exists() and not path.is_dir():
@@ -113,6 +115,11 @@ def check_places(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:
             for place, (option, output) in places.items():
                 if place.parent == path.resolve() and place.is_file():
                     raise PoseGANError(f"{option} {output}: a file of {path}, which is read; choose another place for it")
+
+
+def is_special(path: Path) -> bool:
+    """Whether something stands there that is neither file nor folder; a link is one, and what is written takes its place alone."""
+    return path.exists() and not (path.is_symlink() or path.is_file() or path.is_dir())
 
 
 def _is_first() -> bool:

@@ -432,10 +432,12 @@ class _Once(yaml.SafeLoader):
         """The section, each of its keys once."""
         seen = set[str]()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):  # which the loader refuses
+                continue
             if key.value in seen:
                 place = key.start_mark
                 raise _TwiceError(f"line {place.line + 1}, column {place.column + 1}: {key.value} stands twice")
-            seen.add(str(key.value))
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 

@@ -234,6 +234,9 @@ def test_a_key_that_stands_twice_is_named(tmp_path):
         path.write_text(twice)
         with pytest.raises(PoseGANError, match=rf"params\.yaml: {message}; remove one of them"):
             load_params(path)
+    path.write_text("? [train, seed]\n: 1\n")
+    with pytest.raises(PoseGANError, match=r"params\.yaml: not valid YAML: line 1, column 3: found unhashable key"):
+        load_params(path)
 
 
 def test_a_file_that_is_missing_or_no_yaml_is_said(tmp_path):

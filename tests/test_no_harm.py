@@ -240,6 +240,10 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
     assert OUTPUT.convert(str(tmp_path / "link"), click.Option(["--out"]), None) == tmp_path / "link"
 
 
+def test_an_input_of_a_name_that_no_file_can_have_is_passed_over(tmp_path: Path) -> None:
+    check_places({"--out": tmp_path / "x"}, [Path("a" * 300)])
+
+
 def test_a_file_is_not_exported_over_a_folder(here: Path) -> None:
     (here / "mine").mkdir()
     result = CliRunner().invoke(pipeline, ["export-keypoints", "mine", "--format", "csv", "--keypoints", "keypoints.parquet"])

@@ -16,6 +16,7 @@ from posegan.formats.openpose import write_openpose
 from posegan.formats.table import read_keypoints
 from posegan.inference.jobs import as_person, read_aim
 from posegan.inference.pose_texts import PoseText, Row, parse_pose, read_row
+from posegan.people.detection import read_image
 from posegan.people.placing import place_keypoints
 from posegan.people.pose_library import library_pose
 from posegan.skeleton import COCO_JOINTS, JOINTS
@@ -104,6 +105,8 @@ def test_a_list_that_was_made_on_windows_names_files_here(tmp_path: Path) -> Non
 
 def test_a_list_of_names_that_no_file_can_have_is_said(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text(f"from,to\n{'a' * 300}.jpg,{'b' * 300}\n")
+    with pytest.raises(PoseGANError, match=r"a{300}: could not be read \(File name too long\)"):
+        read_image(tmp_path / ("a" * 300))
     with pytest.raises(PoseGANError, match="line 2: b{300}: no such file, and no built-in pose"):
         list(_listed_jobs(tmp_path / "pairs.csv", tmp_path / "out", "png"))
 

@@ -17,8 +17,8 @@ from posegan.errors import PoseGANError
 from posegan.files import check_replaceable, note, noted, write_atomically
 from posegan.formats.names import ImageNames
 from posegan.formats.pair_csv import read_pair_csv
-from posegan.inference.pose_texts import PICTURES, is_there, parse_pose
-from posegan.places import FILE, OUTPUT_FILE_OR_FOLDER, PlacedCommand, check_places
+from posegan.inference.pose_texts import PICTURES, parse_pose
+from posegan.places import FILE, OUTPUT_FILE_OR_FOLDER, PlacedCommand, check_places, is_there
 
 if TYPE_CHECKING:
     from posegan.inference.jobs import Drawn, Job

@@ -19,6 +19,7 @@ from posegan.formats.names import OwnNames
 from posegan.formats.plausible import refuse_shares, refuse_unsaid_shares
 from posegan.people.detection import Keypoints
 from posegan.people.pose_library import POSES
+from posegan.places import is_there
 from posegan.skeleton import TORSO
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2")  # of a folder; a named file may have any
@@ -63,14 +64,6 @@ def parse_pose(text: str, folder: Path = Path()) -> PoseText:
     if path.suffix.lower() in PICTURES:
         return PoseText(text, picture=path)
     raise PoseGANError(f"{text}: no such file, and no built-in pose; poses are {', '.join(POSES)}, from a side such as standing/left")
-
-
-def is_there(path: Path) -> bool:
-    """Whether a file or folder of that name exists; no name that is too long does."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
 
 
 @lru_cache(maxsize=256)

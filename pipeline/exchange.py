@@ -169,6 +169,8 @@ def export_keypoints(out: Path, form: str, keypoints: Path, split: str) -> None:
     confidences in keypoint_scores; OpenPose has no confidence of a person. Images that could not be decoded, or whose name
     means nothing, are left out.
     """
+    if form != "openpose" and out.is_dir():
+        raise PoseGANError(f"OUT {out}: a folder; name a file in it, or another file")
     table = read_keypoints(keypoints)
     written = write_annotations(out, table, form, split)
     click.echo(f"export-keypoints: {written:,} of {table.table.num_rows:,} images written to {out}")

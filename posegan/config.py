@@ -421,6 +421,26 @@ class Params(Section):
         return self
 
 
+class _TwiceError(Exception):
+    """A key that stands twice in one section."""
+
+
+class _Once(yaml.SafeLoader):
+    """YAML's safe loader, which would take the last of two equal keys and drop the first without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The section, each of its keys once."""
+        seen = set[str]()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):  # which the loader refuses
+                continue
+            if key.value in seen:
+                place = key.start_mark
+                raise _TwiceError(f"line {place.line + 1}, column {place.column + 1}: {key.value} stands twice")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_params(path: Path) -> Params:
     """Read and validate a params.yaml.
 
@@ -438,11 +458,13 @@ def read_values(path: Path) -> Any:
         PoseGANError: no such file, or not YAML; the message names the place.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _Once)
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file; run this in the project's folder, or name one with --params") from None
     except (OSError, UnicodeDecodeError) as error:
         raise PoseGANError(f"{path}: could not be read ({error})") from error
+    except _TwiceError as error:
+        raise PoseGANError(f"{path}: {error}; remove one of them") from None
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = f"line {place.line + 1}, column {place.column + 1}: " if place else ""

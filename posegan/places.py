@@ -41,6 +41,8 @@ class Output(click.Path):
         option = _shown(param)
         if self.what != "working folder" and path.name in ("", ".."):
             raise PoseGANError(f"{option} {str(value)!r}: expected the name of a {self.what.replace('either', 'file or folder')} to write")
+        if is_special(path):
+            raise PoseGANError(f"{option} {path}: a device or pipe, which would be replaced; name a file")
         if self.what == "file" and path.is_dir():
             raise PoseGANError(f"{option} {path}: a folder; name a file in it, or another file")
         if self.what in ("folder", "working folder") and path.exists() and not path.is_dir():
@@ -102,7 +104,7 @@ def check_places(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:
         if first != option:
             raise PoseGANError(f"{option} {output}: the same place as {first}; choose two")
     for path in inputs:
-        if not path.exists():
+        if not is_there(path):
             continue
         # What is written replaces a name. So a link that is an output harms nothing behind it; one that is an input hides what it reads.
         for place in (_place(path), path.resolve()):
@@ -113,6 +115,19 @@ def check_places(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:
             for place, (option, output) in places.items():
                 if place.parent == path.resolve() and place.is_file():
                     raise PoseGANError(f"{option} {output}: a file of {path}, which is read; choose another place for it")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file or folder of that name exists; no name that is too long does."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def is_special(path: Path) -> bool:
+    """Whether something stands there that is neither file nor folder; a link is one, and what is written takes its place alone."""
+    return is_there(path) and not (path.is_symlink() or path.is_file() or path.is_dir())
 
 
 def _is_first() -> bool:

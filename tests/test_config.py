@@ -224,6 +224,21 @@ def test_what_own_photos_may_ask_for(key, value):
         parse_params(values)
 
 
+def test_a_key_that_stands_twice_is_named(tmp_path):
+    """YAML's readers take the last one and drop the first without a word."""
+    path = tmp_path / "params.yaml"
+    for twice, message in (
+        (FILE.read_text() + "pair:\n  seed: 1\n", r"line \d+, column 1: pair stands twice"),
+        ("train:\n  seed: 1\n  seed: 2\n", "line 3, column 3: seed stands twice"),
+    ):
+        path.write_text(twice)
+        with pytest.raises(PoseGANError, match=rf"params\.yaml: {message}; remove one of them"):
+            load_params(path)
+    path.write_text("? [train, seed]\n: 1\n")
+    with pytest.raises(PoseGANError, match=r"params\.yaml: not valid YAML: line 1, column 3: found unhashable key"):
+        load_params(path)
+
+
 def test_a_file_that_is_missing_or_no_yaml_is_said(tmp_path):
     with pytest.raises(PoseGANError, match="no such file"):
         load_params(tmp_path / "params.yaml")

@@ -71,6 +71,16 @@ def test_without_pairs_and_images_the_page_says_what_is_missing(prepared: Prepar
     assert "data:image/jpeg" in page
 
 
+def test_a_file_that_is_named_and_not_there_is_said(prepared: Prepared, tmp_path: Path) -> None:
+    """The defaults may be absent without a word; what somebody typed may be mistyped."""
+    there = {"--raw": prepared.raw, "--pairs": prepared.pairs}
+    for option in there:
+        given = [part for name, path in (there | {option: tmp_path / "typo"}).items() for part in (name, path)]
+        result = run("--keypoints", prepared.keypoints, *given, "--no-duplicates", "--pictures", 0, "--out", tmp_path / "page.html")
+        assert f"inspect: {option} {tmp_path / 'typo'}: no such file; the page does without it" in result.output, result.output
+        assert result.output.count("no such file") == 1
+
+
 def test_a_table_that_pandas_wrote_is_the_same_page(prepared: Prepared, tmp_path: Path) -> None:
     """Its index and its own types, which stand in the file, are not those of the page: docs/annotations.md corrects joints by image."""
     table = pd.read_parquet(prepared.keypoints)

@@ -3,7 +3,7 @@
 import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,11 @@ def person(**more: object) -> dict[str, object]:
 def coco(**more: object) -> dict[str, object]:
     entry = {**person(), "image_id": 7, **more}
     return {"images": [{"id": 7, "file_name": f"{NAME}.jpg", "width": WIDTH, "height": HEIGHT}], "annotations": [entry]}
+
+
+def named(names: Sequence[str]) -> dict[str, object]:
+    """COCO's file, its joints called so."""
+    return {**coco(), "categories": [{"id": 1, "name": "person", "keypoints": list(names)}]}
 
 
 def mmpose(**more: object) -> dict[str, object]:
@@ -241,6 +246,13 @@ def test_yolos_classes_and_joints_without_visibility(tmp_path: Path) -> None:
         ("x.txt", "0 32 64 64 128" + " 20 30 2" * 17, r"line 1: expected fractions of the image, 0 \.\. 1, got a box of 32 64 64 128"),
         ("x.json", coco(keypoints=[-1] * 51), "no annotation shows a joint: there is none, or every joint is -1 or of confidence 0"),
         ("x.jsonl", '{"image_id": "a.jpg"}\n{"image_id": "b.jpg"}\n', r"x\.jsonl, line 2: not JSON .*; of JSON lines, .* make one list"),
+        ("x.json", {**named(COCO_JOINTS), **coco(category_id=[1])}, r"annotations\[0\]: category_id \[1\] is none of categories \(1\)"),
+        ("x.json", {**named(COCO_JOINTS), **coco(category_id=2)}, r"annotations\[0\]: category_id 2 is none of categories"),
+        ("x.json", {**coco(), "categories": [{"id": [1], "name": "person"}]}, r"categories\[0\]: expected an id"),
+        ("x.json", named([*COCO_JOINTS[::-1], "neck"]), "its category names 18 joints, and 17 stand here; name as many as there are"),
+        ("x.json", named(["nose", "l_sho", *"abcdefghijklmno"]), r"its category names no right_shoulder, .* \(nose, l_sho, a, \.\.\.\)"),
+        ("x.json", named([*COCO_JOINTS[:6], "LShoulder", *COCO_JOINTS[7:]]), "its category has two joints called left_shoulder"),
+        ("x.json", [{"name": "person", "class": 0, "box": {"x1": 1}}], "no entry has keypoints; name the results of a pose model"),
         ("x.csv", "image,split,nose_x,nose_y\n", r"a table of keypoints as a CSV; save it as Parquet \(pandas: to_parquet\)"),
     ],
 )  # fmt: skip
@@ -255,6 +267,35 @@ def test_a_folder_of_a_whole_coco_file_and_an_empty_one_say_so(tmp_path: Path) -
     write(tmp_path / "x.json", coco())
     with pytest.raises(PoseGANError, match=r"holds COCO's JSON, such as x\.json; name the file itself"):
         detect_format(tmp_path)
+
+
+def test_every_file_of_a_folder_counts_whatever_its_name_ends_in(tmp_path: Path) -> None:
+    """OpenPose's names beside ControlNet's, suffixes in capitals; what macOS leaves beside a file is none."""
+    openpose = {"people": [{"pose_keypoints_2d": body_25()}]}
+    write(tmp_path / "o" / "a_keypoints.json", openpose)
+    write(tmp_path / "o" / "b.JSON", openpose)
+    write(tmp_path / "o" / "settings.json", {"net_resolution": "-1x368"})
+    write(tmp_path / "o" / "._a_keypoints.json", b"\0\5\x16\7")
+    write(tmp_path / "y" / "a.txt", LABEL)
+    write(tmp_path / "y" / "b.TXT", LABEL)
+    write(tmp_path / "y" / "__MACOSX" / "a.txt", b"\0\5\x16\7")
+    write(tmp_path / "r" / "a.JSON", [mmpose()])
+    write(tmp_path / "r" / "._a.json", b"\0\5\x16\7")
+    images = {kind: [one.image for one in read_annotations(tmp_path / kind)] for kind in "oyr"}
+    assert images == {"o": ["a", "b"], "y": ["a", "b"], "r": ["a"]}
+
+
+def test_cocos_own_name_is_no_openpose(tmp_path: Path) -> None:
+    write(tmp_path / "person_keypoints.json", coco())
+    with pytest.raises(PoseGANError, match=r"holds COCO's JSON, such as person_keypoints\.json; name the file itself"):
+        read_annotations(tmp_path)
+
+
+def test_labels_of_classes_none_of_which_is_0_say_so(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write(tmp_path / f"{number}.txt", f"{number}{LABEL[1:]}")
+    with pytest.raises(PoseGANError, match=r"labels of the classes 1, 2, and none of 0, which is the people's; write 0 for people"):
+        read_annotations(tmp_path)
 
 
 def test_ids_and_sizes_as_pandas_and_text_have_them_are_read(tmp_path: Path) -> None:

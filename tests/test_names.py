@@ -56,6 +56,7 @@ def test_a_number_means_the_one_name_that_is_it_with_zeros_before() -> None:
     assert names.find("0012") == []  # not a number that lost its zeros
     assert names.find("007") == [3]
     assert names.find("9" * 5000) == []
+    assert ImageNames(["Ada/0000.jpg", "Ada/0001.jpg"]).find("0") == [0]
     with pytest.raises(PoseGANError, match=r"7: a number, which 0007\.jpg and 007\.jpg both are"):
         names.find("7")
 
@@ -74,6 +75,9 @@ def test_the_folders_are_those_of_the_archive() -> None:
         ("from\tto\na.jpg\tb.jpg\n", "separated by tabs; .*save it with commas"),
         ("source,target,identity,split\na,b,1,test\n", "the columns of pairs.parquet; python -m pipeline export-pairs makes a list of it"),
         ("first,second\na,b\n", "'first,second'; mend that line"),
+        ("to,from\na.jpg,b.jpg\n", "'to,from': its columns stand the other way round; mend the file: exchange the columns, names and all"),
+        ("from,to,identity\na.jpg,b.jpg,1\n", "'from,to,identity': more columns than two; mend the file: save it with these two alone"),
+        ("from to\na.jpg b.jpg\n", "'from to': its columns are separated by spaces; mend the file: save it with commas"),
     ],
 )
 def test_what_is_wrong_with_the_first_line_of_a_list_is_said(tmp_path: Path, content: str, remedy: str) -> None:
@@ -91,3 +95,13 @@ def test_a_table_of_pairs_is_no_list(tmp_path: Path) -> None:
 def test_a_header_may_be_written_large(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\ufeffFrom, To\na.jpg,b.jpg\n", encoding="utf-8")
     assert [(pair.source, pair.target) for pair in read_pair_csv(tmp_path / "a.csv")] == [("a.jpg", "b.jpg")]
+
+
+def test_a_quotation_mark_that_swallows_lines_is_named(tmp_path: Path) -> None:
+    """Two of them make one name of all that stands between: rows would be lost, and nobody would count them."""
+    (tmp_path / "a.csv").write_text('from,to\na.jpg,b.jpg\n"c.jpg,d.jpg\ne.jpg,f.jpg\n"g.jpg,h.jpg\n')
+    with pytest.raises(PoseGANError, match=r"a\.csv, line 5: a name of several lines, 'c\.jpg,d\.jpg.*; a quotation mark is too much"):
+        read_pair_csv(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("from,to\na\0.jpg,b.jpg\n")
+    with pytest.raises(PoseGANError, match=r"a\.csv, line 2: expected two names, got 'a\\x00\.jpg,b\.jpg'"):
+        read_pair_csv(tmp_path / "a.csv")

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from lessons.__main__ import cli as lessons
 from pipeline.__main__ import cli as pipeline
+from pipeline.download.stage import _remove_table
 from pipeline.exchange import export_keypoints
 from pipeline.generators.command import main as generators
 from pipeline.pose_model.command import main as pose_model
@@ -23,7 +25,7 @@ from posegan.cli import ProgramGroup
 from posegan.errors import PoseGANError
 from posegan.files import contents
 from posegan.model.generator_file import save_pretrained
-from posegan.places import Output, PlacedCommand, check_places
+from posegan.places import OUTPUT, OUTPUT_FILE_OR_FOLDER, Output, PlacedCommand, check_places
 from tests.support.small_market import Prepared
 from tests.support.tiny_run import tiny_params
 from tests.support.use_fixtures import drawn_person, write_model
@@ -225,6 +227,34 @@ def test_a_table_beside_the_archive_is_removed_only_where_it_is_of_photos(here: 
     refused(run("pipeline download"), "absent.zip")
     assert not table.exists()
     (here / "params.yaml").write_text(yaml.safe_dump(tiny_params().model_dump()))
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    """A pipe or a device, such as /dev/null: renaming a file over it would take it from everybody."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PoseGANError, match=r"--out .*pipe: a device or pipe, which would be replaced; name a file"):
+        OUTPUT.convert(str(tmp_path / "pipe"), click.Option(["--out"]), None)
+    with pytest.raises(PoseGANError, match=r"/dev/null: a device or pipe"):
+        OUTPUT_FILE_OR_FOLDER.convert("/dev/null", click.Option(["--out"]), None)
+    (tmp_path / "link").symlink_to("/dev/null")  # of which the link alone would be replaced
+    assert OUTPUT.convert(str(tmp_path / "link"), click.Option(["--out"]), None) == tmp_path / "link"
+
+
+def test_an_input_of_a_name_that_no_file_can_have_is_passed_over(tmp_path: Path) -> None:
+    check_places({"--out": tmp_path / "x"}, [Path("a" * 300)])
+
+
+def test_a_file_is_not_exported_over_a_folder(here: Path) -> None:
+    (here / "mine").mkdir()
+    result = CliRunner().invoke(pipeline, ["export-keypoints", "mine", "--format", "csv", "--keypoints", "keypoints.parquet"])
+    assert result.exit_code == 1 and "OUT mine: a folder; name a file in it, or another file" in result.output, result.output
+
+
+def test_a_folder_in_the_place_of_the_table_of_photos_is_kept(here: Path) -> None:
+    (here / "photos.csv").mkdir()
+    with pytest.raises(PoseGANError, match=r"photos\.csv: a folder; move it away, since a table of that name is written there"):
+        _remove_table(here / "raw.zip")
+    assert (here / "photos.csv").is_dir()
 
 
 def test_a_link_that_is_read_protects_what_it_shows_and_one_that_is_written_is_replaced(tmp_path: Path) -> None:

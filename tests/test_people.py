@@ -15,7 +15,7 @@ from pipeline.download.own_photos import REASONS, from_people, holds_people
 from pipeline.download.people import same_person, test_people
 from pipeline.download.stage import download
 from pipeline.photo_table import TABLE, USED, read_photos
-from pipeline.raw_archive import image_members, parse_name
+from pipeline.raw_archive import MEMBER_BYTES, image_members, parse_name, read_member
 from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
 from posegan.images import decode_image
@@ -259,6 +259,28 @@ def test_sessions_are_told_and_a_persons_folders_are_not(tmp_path: Path) -> None
     assert "monday, tuesday" in warning
     write(album(tmp_path / "album") / "c0" / "beach" / "17.png", photo(700))
     assert from_people(tmp_path / "album", tmp_path / "raw.zip", CONFIG).warnings == []
+
+
+def test_a_copy_of_a_photo_in_another_persons_folder_is_told(tmp_path: Path) -> None:
+    """It would count as the first one's, whoever it shows."""
+    folder = album(tmp_path / "album")
+    for copy in ("c0/copy.png", "a1/again.png"):
+        write(folder / copy, (folder / "a1/0.png").read_bytes())
+    [warning] = from_people(folder, tmp_path / "raw.zip", CONFIG).warnings
+    assert warning == (
+        "1 photo lies in the folders of two people, such as c0/copy.png and a1/0.png, and counts as the latter's; "
+        "remove the one that is wrong"
+    )
+
+
+def test_a_photo_that_no_reader_of_the_archive_would_take_is_stored_anew(tmp_path: Path) -> None:
+    """A small picture in a large file, as phones append videos to photos."""
+    folder = album(tmp_path / "album")
+    write(folder / "c0/0.png", photo(0) + bytes(MEMBER_BYTES))
+    table = from_people(folder, tmp_path / "raw.zip", CONFIG).table
+    [image] = [row.image for row in table if row.file == "c0/0.png"]
+    with zipfile.ZipFile(tmp_path / "raw.zip") as archive:
+        assert decode_image(read_member(archive, image)).size == (20, 30)
 
 
 def test_splits_and_data_sets_are_no_people(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from posegan.formats.openpose import write_openpose
 from posegan.formats.table import read_keypoints
 from posegan.inference.jobs import as_person, read_aim
 from posegan.inference.pose_texts import PoseText, Row, parse_pose, read_row
+from posegan.people.detection import read_image
 from posegan.people.placing import place_keypoints
 from posegan.people.pose_library import library_pose
 from posegan.skeleton import COCO_JOINTS, JOINTS
@@ -35,6 +36,15 @@ def test_a_text_is_a_file_first_and_then_a_built_in_pose(tmp_path: Path) -> None
     assert parse_pose("absent.jpg", tmp_path).picture == tmp_path / "absent.jpg"
     (tmp_path / "k.csv").write_text("x")
     assert parse_pose("k.csv#a.jpg", tmp_path) == PoseText("k.csv#a.jpg", None, tmp_path / "k.csv", "a.jpg")
+    (tmp_path / "k#1.csv").write_text("x")
+    assert parse_pose("k#1.csv#Ada/IMG#2.jpg", tmp_path) == PoseText("k#1.csv#Ada/IMG#2.jpg", None, tmp_path / "k#1.csv", "Ada/IMG#2.jpg")
+    assert parse_pose("k.csv#IMG#2.jpg", tmp_path).row == "IMG#2.jpg"
+    for nowhere in ("", " "):
+        with pytest.raises(PoseGANError, match="expected a pose, a picture or FILE#IMAGE, got nothing"):
+            parse_pose(nowhere, tmp_path)
+    for unusable in ("a" * 300, "a\0b"):
+        with pytest.raises(PoseGANError, match="no such file, and no built-in pose"):
+            parse_pose(unusable, tmp_path)
     with pytest.raises(PoseGANError, match="flying: no such file, and no built-in pose; poses are standing"):
         parse_pose("flying", tmp_path)
 
@@ -91,6 +101,14 @@ def test_a_list_that_was_made_on_windows_names_files_here(tmp_path: Path) -> Non
     (tmp_path / "list.csv").write_text("from,to\npeople\\ada.jpg,standing\npeople/ada.jpg,people\\ada.jpg\n")
     first, second = _listed_jobs(tmp_path / "list.csv", tmp_path / "out", "png")
     assert first.source == second.source == second.pose.picture == tmp_path / "people" / "ada.jpg"
+
+
+def test_a_list_of_names_that_no_file_can_have_is_said(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text(f"from,to\n{'a' * 300}.jpg,{'b' * 300}\n")
+    with pytest.raises(PoseGANError, match=r"a{300}: could not be read \(File name too long\)"):
+        read_image(tmp_path / ("a" * 300))
+    with pytest.raises(PoseGANError, match="line 2: b{300}: no such file, and no built-in pose"):
+        list(_listed_jobs(tmp_path / "pairs.csv", tmp_path / "out", "png"))
 
 
 def test_a_list_names_files_by_the_rule_of_all_names(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import io
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from pipeline.download.spool import Spool, open_spool
 from pipeline.near_duplicates import Hashes, near_pairs, perceptual_hash
 from pipeline.photo_table import TABLE, USED, Photo, photos_csv
 from pipeline.processes import all_cores
-from pipeline.raw_archive import FOLDERS, SUFFIXES, named_like, normalised_names, write_archive
+from pipeline.raw_archive import FOLDERS, MEMBER_BYTES, SUFFIXES, named_like, normalised_names, write_archive
 from posegan.config import PeopleConfig
 from posegan.errors import PoseGANError
 from posegan.files import write_atomically
@@ -47,8 +47,9 @@ class Stored(NamedTuple):
 def store_photo(data: bytes, maximum_side: int) -> Stored:
     """Bytes of an image file in any format that Pillow reads, as a photo of the archive.
 
-    A JPEG or PNG in RGB or grey of 8 bits that stands upright and is no larger than `maximum_side` pixels stays byte for byte. Of
-    anything else, the upright picture is shrunk to that side, where it is larger, and stored as a JPEG without metadata.
+    A JPEG or PNG in RGB or grey of 8 bits that stands upright and is no larger than `maximum_side` pixels stays byte for byte, unless
+    it has more bytes than a member of the archive may have. Of anything else, the upright picture is shrunk to that side, where it is
+    larger, and stored as a JPEG without metadata.
 
     Raises:
         ImageError: no image, damaged, or too large to be decoded.
@@ -62,7 +63,8 @@ def _stored(data: bytes, image: Image.Image, maximum_side: int) -> Stored:
     with Image.open(io.BytesIO(data), formats=photo_formats()) as header:
         plain = header.mode in ("RGB", "L") and not is_deep(header)
         orientation = orientation_of(header)
-        if header.format in _AS_THEY_ARE and plain and orientation == UPRIGHT and max(image.size) <= maximum_side:
+        small = max(image.size) <= maximum_side and len(data) <= MEMBER_BYTES
+        if header.format in _AS_THEY_ARE and plain and orientation == UPRIGHT and small:
             return Stored(data, _AS_THEY_ARE[header.format], image.size, orientation, perceptual_hash(image))
     size = image.size
     image.thumbnail((maximum_side, maximum_side), Image.Resampling.BICUBIC)
@@ -121,7 +123,7 @@ def from_people(folder: Path, out: Path, config: PeopleConfig) -> Album:
     check_folders(folder, found)
     candidates = merge_people(found)
     with open_spool(out.parent) as spool:
-        rows, kept = _prepare(folder, candidates, config.maximum_side, spool)
+        rows, kept, copies = _prepare(folder, candidates, config.maximum_side, spool)
         tested = test_people(_with_partner(rows), config.test_share, config.seed)
         _check_people(folder, rows, tested, config)
         used = [row for row in rows if row.status == USED]
@@ -133,7 +135,9 @@ def from_people(folder: Path, out: Path, config: PeopleConfig) -> Album:
         photos = {row.image: kept[row.file].read for row in sorted(stored, key=lambda row: row.image)}
         write_archive(out, {**photos, TABLE: lambda: photos_csv(table)})
     write_atomically(out.with_name(TABLE), photos_csv(table))
-    return Album(table, warnings_about(found, table) + _shared(used, [kept[row.file].looks for row in used], tested))
+    return Album(
+        table, warnings_about(found, table) + _copied(rows, copies) + _shared(used, [kept[row.file].looks for row in used], tested)
+    )
 
 
 def summarise_people(table: Sequence[Photo], out: Path) -> str:
@@ -170,21 +174,25 @@ def _sorted_out(folder: Path, path: Path) -> Photo:
     return Photo(path.relative_to(folder).as_posix(), person, "", status, detail)
 
 
-def _prepare(folder: Path, candidates: Sequence[Photo], maximum_side: int, spool: Spool) -> tuple[list[Photo], dict[str, _Kept]]:
-    """Read all files on all cores; their final status, and the used ones, which wait in `spool`."""
+def _prepare(
+    folder: Path, candidates: Sequence[Photo], maximum_side: int, spool: Spool
+) -> tuple[list[Photo], dict[str, _Kept], dict[str, Photo]]:
+    """Read all files on all cores; their final status, the used ones, which wait in `spool`, and whose copy each duplicate is."""
     rows: list[Photo] = []
     kept: dict[str, _Kept] = {}
-    first: dict[str, str] = {}
+    first: dict[str, Photo] = {}
+    copies: dict[str, Photo] = {}
     with all_cores() as pool:
         prepared = pool.map(partial(_read, maximum_side), (folder / file.file for file in candidates), chunksize=4)
         for file, result in zip(candidates, tqdm(prepared, "photos", len(candidates), unit="file", disable=None), strict=True):
             status, detail = result.status, result.detail
-            if status == USED and first.setdefault(result.sha256, file.file) != file.file:
-                status, detail = "duplicate", f"the same bytes as {first[result.sha256]}"
+            if status == USED and first.setdefault(result.sha256, file) != file:
+                copies[file.file] = first[result.sha256]
+                status, detail = "duplicate", f"the same bytes as {first[result.sha256].file}"
             elif result.stored is not None:
                 kept[file.file] = _Kept(spool.add(result.stored.data), result.stored.suffix, result.sha256, *result.stored[2:])
             rows.append(file._replace(status=status, detail=detail))
-    return rows, kept
+    return rows, kept, copies
 
 
 def _read(maximum_side: int, path: Path) -> Prepared:
@@ -195,6 +203,18 @@ def _read(maximum_side: int, path: Path) -> Prepared:
         return Prepared("", None, error.reason, str(error))
     except OSError as error:
         return Prepared("", None, "unreadable", error.strerror or str(error))
+
+
+def _copied(rows: Sequence[Photo], copies: Mapping[str, Photo]) -> list[str]:
+    """A warning of photos whose bytes stand in another person's folder as well, if there are any: nobody knows whom they show."""
+    other = [row for row in rows if row.file in copies and copies[row.file].person != row.person]
+    if not other:
+        return []
+    lie, count = ("photo lies", "counts") if len(other) == 1 else ("photos lie", "count")
+    return [
+        f"{len(other):,} {lie} in the folders of two people, such as {other[0].file} and {copies[other[0].file].file}, "
+        f"and {count} as the latter's; remove the one that is wrong"
+    ]
 
 
 def _shared(used: Sequence[Photo], looks: Sequence[Hashes], tested: set[str]) -> list[str]:

@@ -158,11 +158,13 @@ def _remove_table(out: Path) -> None:
     """Remove the table of the photos of another time; its archive may be gone, as DVC removes a stage's outputs.
 
     Raises:
-        PoseGANError: a file of its name has other columns, and so is somebody else's.
+        PoseGANError: a folder of its name, or a file with other columns, which so is somebody else's.
     """
     table = out.with_name(TABLE)
     if not table.exists():
         return
+    if table.is_dir():
+        raise PoseGANError(f"{table}: a folder; move it away, since a table of that name is written there")
     with table.open("rb") as file:
         columns = file.readline(1000).decode(errors="replace").strip().split(",")
     if not {"file", "image", "status"} <= set(columns):

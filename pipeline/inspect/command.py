@@ -3,11 +3,12 @@
 import contextlib
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from pipeline.doubts import told
 from pipeline.inspect.changes import changes_section, compare_tables
@@ -80,6 +81,14 @@ def padding_of(tables: Tables, image: ImageConfig) -> str:
     return f"at {image.height}x{image.width}, {padding_note(sizes, tables.keypoints.joints[rows], image)}"
 
 
+def _tell_mistyped(files: Mapping[str, Path]) -> None:
+    """Name those `files`, by option, that somebody asked for and that are not there; a default may be absent."""
+    context = click.get_current_context()
+    for option, path in files.items():
+        if context.get_parameter_source(option.removeprefix("--")) is ParameterSource.COMMANDLINE and not path.exists():
+            click.echo(f"inspect: {option} {path}: no such file; the page does without it", err=True)
+
+
 @contextlib.contextmanager
 def _archive_if_there(raw: Path) -> Iterator[zipfile.ZipFile | None]:
     if not raw.exists():
@@ -109,6 +118,7 @@ def inspect(
     over images: at random, the least sure, and those that pairing leaves out. With --against, what changed between two tables.
     """
     started = time.monotonic()
+    _tell_mistyped({"--pairs": pairs, "--raw": raw})
     params = load_params(params_path)
     config = params.pair
     tables = read_tables(keypoints, config, pairs)

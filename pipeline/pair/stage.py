@@ -274,6 +274,8 @@ def _check_listed(path: str, table: pa.Table, listed: Sequence[ListedPair], coun
     Raises:
         PoseGANError: fewer than half of the pairs can be used.
     """
+    if not listed:
+        raise PoseGANError(f'{path}: holds no pair; list two images a line below the header from,to, or set pair.{split}_pairs to ""')
     absent = absent_name(table, listed, split)
     unknown = f"no {split} image is called {absent}" if absent else ""
     lost = sum(counts.get(f"{counted}{reason}", 0) for reason in (ABSENT, *REASONS))

@@ -18,7 +18,7 @@ from posegan.files import check_replaceable, note, noted, write_atomically
 from posegan.formats.names import ImageNames
 from posegan.formats.pair_csv import read_pair_csv
 from posegan.inference.pose_texts import PICTURES, parse_pose
-from posegan.places import FILE, OUTPUT_FILE_OR_FOLDER, PlacedCommand, check_places
+from posegan.places import FILE, OUTPUT_FILE_OR_FOLDER, PlacedCommand, check_places, is_there
 
 if TYPE_CHECKING:
     from posegan.inference.jobs import Drawn, Job
@@ -155,11 +155,11 @@ def _listed_jobs(pairs: Path, out: Path, suffix: str) -> "Iterator[Job]":
 
 def _on_disk(folder: Path, name: str) -> str:
     """A listed name as the file below `folder` that it means: with slashes, or of another suffix's case, or without one."""
-    if (folder / name).exists():
+    if is_there(folder / name):
         return name
     path = Path(name.replace("\\", "/"))
     place = folder / path.parent
-    if (folder / path).exists() or not place.is_dir():
+    if is_there(folder / path) or not (is_there(place) and place.is_dir()):
         return path.as_posix()
     files = sorted(file.name for file in place.iterdir() if file.is_file())
     found = ImageNames(files).find(path.name)

@@ -114,6 +114,18 @@ def read_text(path: Path) -> str:
         raise PoseGANError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
 
+def files_below(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder, and of the folders in it, whose names end in `suffix` (lower case) in any case, sorted; none that is hidden.
+
+    Hidden are those that begin with a dot, and what macOS lays beside files in archives.
+    """
+
+    def is_hidden(path: Path) -> bool:
+        return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
+
+    return sorted(path for path in folder.rglob("*") if path.name.lower().endswith(suffix) and path.is_file() and not is_hidden(path))
+
+
 def read_json(path: Path) -> Any:
     """A JSON file's content; errors as `read_text`, and not JSON."""
     try:

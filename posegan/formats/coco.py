@@ -27,7 +27,7 @@ from posegan.formats.annotation import (
     read_json,
     size_of,
 )
-from posegan.formats.joint_orders import COCO, COCO_LIKE, are_numbers, by_count, by_names, wanted
+from posegan.formats.joint_orders import COCO, COCO_LIKE, are_numbers, by_count, by_names, names_fault, wanted
 from posegan.skeleton import COCO_JOINTS, JOINTS
 
 _SKELETON = (
@@ -108,7 +108,7 @@ def _images_and_people(path: Path, content: Any) -> list[Annotation]:
     for number, entry in enumerate(content["annotations"]):
         if not isinstance(entry, dict) or not _is_id(entry.get("image_id")) or entry["image_id"] not in images:
             raise damaged(path, f"annotations[{number}]", "expected the image_id of one of images")
-        category = categories.get(entry.get("category_id"), _Category(True, []))
+        category = _category(path, f"annotations[{number}]", entry.get("category_id"), categories)
         if category.person:
             people.setdefault(entry["image_id"], []).extend(_people(path, f"annotations[{number}]", entry, category.joints))
     if content["annotations"] and not any("keypoints" in entry for entry in content["annotations"]):
@@ -128,16 +128,33 @@ def _categories(path: Path, entries: Any) -> dict[Any, _Category]:
     if len(known) > 1 and person is None:
         raise PoseGANError(f"{path}, categories: none is called person ({', '.join(sorted(called)[:5])}); call the people's so")
     categories = {}
-    for entry in known:
+    for number, entry in enumerate(known):
+        if not isinstance(entry.get("id"), int | str | float | None):
+            raise damaged(path, f"categories[{number}]", f"expected an id, a number or text, got {entry['id']!r}")
         joints = entry.get("keypoints")
         is_person = len(known) == 1 or str(entry.get("name")).strip().lower() == person
         categories[entry.get("id")] = _Category(is_person, list(map(str, joints)) if isinstance(joints, list) else [])
     return categories
 
 
+def _category(path: Path, where: str, number: object, categories: Mapping[Any, _Category]) -> _Category:
+    """The category of an entry; people's where it has none, or the file has none.
+
+    Raises:
+        PoseGANError: it is none of the file's, so nobody knows whose joints these are, and in which order.
+    """
+    if number is None or not categories:
+        return _Category(True, [])
+    if not isinstance(number, int | str | float) or number not in categories:
+        raise damaged(path, where, f"category_id {number!r} is none of categories ({', '.join(map(str, categories))})")
+    return categories[number]
+
+
 def _named_people(path: Path, entries: list[Any]) -> list[Annotation]:
     """Results without images: `image_id` is a file name, or the number that is one. Of several categories the first is people."""
     people: dict[str, list[Person]] = {}
+    if entries and all(isinstance(entry, dict) and "keypoints" not in entry for entry in entries):
+        raise PoseGANError(f"{path}: no entry has keypoints; name the results of a pose model, not of one that finds boxes")
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict) or not _is_id(entry.get("image_id")):
             raise damaged(path, f"entry {number}", "expected an image_id that is a file name (a list alone has no images to look it up in)")
@@ -147,8 +164,6 @@ def _named_people(path: Path, entries: list[Any]) -> list[Annotation]:
         found = people.setdefault(str(int(image) if isinstance(image, float) else image), [])
         if entry.get("category_id", first) == first:
             found.extend(_people(path, f"entry {number}", entry, []))
-    if entries and not any("keypoints" in entry for entry in entries):
-        raise PoseGANError(f"{path}: no entry has keypoints; name the results of a pose model, not of one that finds boxes")
     return [annotation_of(name, found) for name, found in people.items()]
 
 
@@ -162,6 +177,8 @@ def _people(path: Path, where: str, entry: dict[str, Any], names: list[str]) -> 
     if entry.get("iscrowd") or not entry.get("keypoints"):
         return []
     points = _points(path, where, entry)
+    if fault := names_fault(names, len(points)):
+        raise PoseGANError(f"{path}, {where}: {fault}")
     joints = by_names(points, names)
     if joints is None and len(names) == len(points) and not are_numbers(names):
         raise PoseGANError(

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import Annotation, read_json
+from posegan.formats.annotation import Annotation, files_below, read_json
 from posegan.formats.coco import read_coco
 from posegan.formats.keypoint_csv import read_keypoint_csv
-from posegan.formats.openpose import SUFFIX, is_openpose, read_openpose
+from posegan.formats.openpose import SUFFIX, has_openposes_name, is_openpose, read_openpose
 from posegan.formats.results import is_results, read_results
 from posegan.formats.yolo import is_yolo, read_yolo
 
@@ -79,16 +79,14 @@ def read_format(path: Path, form: str) -> list[Annotation]:
 
 
 def _folder_format(folder: Path) -> str:
-    if next(folder.rglob(f"*{SUFFIX}"), None):
-        return "openpose"
-    files = sorted(folder.rglob("*.json"))
+    files = sorted(files_below(folder, ".json"), key=lambda file: not has_openposes_name(file))
     if files:  # an empty list is an image of nobody, and tells nothing of the format
         path, content = next(((file, content) for file in files if (content := read_json(file))), (files[0], []))
-        form = _json_format(path, content) if content else "results"
+        form = _json_format(path, content) if content else "openpose" if has_openposes_name(path) else "results"
         if form == "coco":
             raise PoseGANError(f"{folder}: holds COCO's JSON, such as {path.name}; name the file itself")
         return form
-    if any(map(_is_label, sorted(folder.rglob("*.txt"))[:100])):
+    if any(map(_is_label, files_below(folder, ".txt")[:100])):
         return "yolo"
     raise PoseGANError(
         f"{folder}: holds no file <image>{SUFFIX} (OpenPose), no <image>.json (ControlNet, mmpose), and no <image>.txt with joints (YOLO); "

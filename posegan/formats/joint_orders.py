@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from posegan.formats.annotation import Keypoints
-from posegan.skeleton import COCO_JOINTS, JOINT_COUNT, JOINTS, LEFT_SHOULDER, NECK, RIGHT_SHOULDER, from_coco
+from posegan.skeleton import COCO_JOINTS, JOINT_COUNT, JOINTS, LEFT_SHOULDER, NECK, RIGHT_SHOULDER, TORSO, from_coco
 
 COCO, OPENPOSE_COCO, HALPE, MEDIAPIPE, WHOLE_BODY, HALPE_FULL, BODY_25 = 17, 18, 26, 33, 133, 136, 25
 # Halpe's and COCO-WholeBody's longer lists begin with COCO's 17 joints.
@@ -56,6 +56,25 @@ def by_names(points: Keypoints, names: Sequence[str]) -> Keypoints | None:
     return joints
 
 
+def names_fault(names: Sequence[str], count: int) -> str:
+    """Why the names that a file has for its joints cannot be those of `count` joints, and the way out; empty where they can be.
+
+    Fewer or more names than joints are right only where they begin as COCO's, whose order then holds.
+    """
+    known = [_JOINT_OF.get(_plain(name), "") for name in names]
+    if not any(known):
+        return ""
+    if len(names) != count:
+        as_coco = known[: len(COCO_JOINTS)] == list(COCO_JOINTS)
+        return "" if as_coco else f"its category names {len(names)} joints, and {count} stand here; name as many as there are"
+    if twice := next((joint for joint in JOINTS if known.count(joint) > 1), ""):
+        return f"its category has two joints called {twice}; name each joint once"
+    torso = [JOINTS[joint] for joint in TORSO]
+    if not set(torso) & set(known):
+        return f"its category names no {', '.join(torso)} ({', '.join(names[:3])}, ...); name them so"
+    return ""
+
+
 def are_numbers(names: Sequence[str]) -> bool:
     """Whether joints have numbers for names, such as 1 or keypoint_01, as labelling tools call those that nobody named."""
     return all(re.fullmatch(r"[a-z]*\d+", _plain(name)) for name in names)
@@ -78,3 +97,4 @@ def _spellings(joint: str) -> tuple[str, ...]:
 
 
 _SPELLINGS = {joint: _spellings(joint) for joint in JOINTS}
+_JOINT_OF = {spelling: joint for joint, spellings in _SPELLINGS.items() for spelling in spellings}

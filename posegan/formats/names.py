@@ -62,7 +62,7 @@ class ImageNames:
             PoseGANError: a number that two names of digits are, such as 7 for 007.jpg and 0007.jpg.
         """
         asked = _parsed(text)
-        if _is_number(asked.file) and not asked.file.startswith("0"):
+        if _is_number(asked.file) and (asked.file == "0" or not asked.file.startswith("0")):
             return self._numbered(asked)
         tiers = [self._by_file.get(asked.file, []), self._by_bare.get(asked.file, [])]
         if asked.bare != asked.file:

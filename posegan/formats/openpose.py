@@ -22,6 +22,7 @@ from posegan.formats.annotation import (
     Person,
     annotation_of,
     damaged,
+    files_below,
     flat,
     points_of,
     read_json,
@@ -42,6 +43,11 @@ def is_openpose(content: Any) -> bool:
     return _has_people(content) or (isinstance(content, dict) and bool(content) and all(map(_has_people, content.values())))
 
 
+def has_openposes_name(path: Path) -> bool:
+    """Whether a file is called as OpenPose calls its own."""
+    return path.name.lower().endswith(SUFFIX)
+
+
 def read_openpose(path: Path) -> list[Annotation]:
     """Every image of a file, or of a folder and the folders in it, with its largest person.
 
@@ -52,7 +58,9 @@ def read_openpose(path: Path) -> list[Annotation]:
     """
     if not path.is_dir():
         return _read(path, path.name)
-    paths = sorted(path.rglob(f"*{SUFFIX}")) or sorted(path.rglob("*.json"))
+    paths = files_below(path, ".json")
+    if any(map(has_openposes_name, paths)):  # others beside them may be ControlNet's, or anything
+        paths = [file for file in paths if has_openposes_name(file) or is_openpose(read_json(file))]
     if not paths:
         raise PoseGANError(f"{path}: holds no file <image>{SUFFIX}; name the folder that OpenPose's --write_json was given")
     return [annotation for file in paths for annotation in _read(file, file.relative_to(path).as_posix())]
@@ -69,7 +77,7 @@ def write_openpose(folder: Path, annotations: Iterable[Annotation]) -> None:
 
 def _read(path: Path, file: str) -> list[Annotation]:
     """The images of a file; `file` is its path below the folder that was named."""
-    name = file.removesuffix(SUFFIX).removesuffix(".json")
+    name = next((file[: -len(suffix)] for suffix in (SUFFIX, ".json") if file.lower().endswith(suffix)), file)
     content = read_json(path)
     if not is_openpose(content):
         raise damaged(path, "top level", "expected OpenPose's list people")

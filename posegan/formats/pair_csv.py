@@ -57,7 +57,12 @@ def _rows(path: Path, lines: Iterable[str]) -> list[ListedPair]:
     for row in reader:
         names = [name.strip() for name in row]
         if any(names):
-            if len(names) != 2 or not all(names):
+            if lines_in_it := next((name for name in names if "\n" in name or "\r" in name), ""):
+                raise PoseGANError(
+                    f"{path}, line {reader.line_num}: a name of several lines, {lines_in_it[:50]!r}; "
+                    "a quotation mark is too much, remove it"
+                )
+            if len(names) != 2 or not all(names) or "\0" in "".join(names):
                 raise PoseGANError(
                     f"{path}, line {reader.line_num}: expected two names, got {','.join(row)[:60]!r}; mend or remove that line"
                 )
@@ -69,13 +74,18 @@ def _fault(header: list[str]) -> str:
     """What is wrong with a first line that is not the header, and the way out."""
     got = f"got {','.join(header)[:60]!r}"
     names = [name.strip().lower() for name in header]
-    if mark := next((mark for mark in (";", "\t", "|") if len(header) == 1 and mark in header[0]), None):
-        shown = {"\t": "tabs"}.get(mark, mark)
+    if mark := next((mark for mark in (";", "\t", "|", " ") if len(header) == 1 and mark in header[0]), None):
+        shown = {"\t": "tabs", " ": "spaces"}.get(mark, mark)
         return f"expected the header from,to, {got}: its columns are separated by {shown}; mend the file: save it with commas"
     if len(names) == 3 and names[1:] == HEADER:
         return f"expected the header from,to, {got}: row numbers stand first; mend the file: save it without them (pandas: index=False)"
     if len(names) == 2 and (all(map(is_image_name, names)) or any(map(str.isdigit, "".join(names)))):
         return f"expected the header from,to, {got}: a pair already; mend the file: put a line from,to above it"
+    if names == HEADER[::-1]:  # who mended that line alone would have every pair the wrong way round
+        wrong = "its columns stand the other way round; mend the file: exchange the columns, names and all"
+        return f"expected the header from,to, {got}: {wrong}"
+    if len(names) > 2 and names[:2] == HEADER:
+        return f"expected the header from,to, {got}: more columns than two; mend the file: save it with these two alone"
     if names[:2] == ["source", "target"]:
         return f"expected the header from,to, {got}: the columns of pairs.parquet; python -m pipeline export-pairs makes a list of it"
     return f"expected the header from,to, {got}; mend that line"

@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import FRACTIONS, Annotation, Keypoints, Person, annotation_of, damaged, is_number, points_of, read_json
+from posegan.formats.annotation import (
+    FRACTIONS,
+    Annotation,
+    Keypoints,
+    Person,
+    annotation_of,
+    damaged,
+    files_below,
+    is_number,
+    points_of,
+    read_json,
+)
 from posegan.formats.joint_orders import COCO_LIKE, MEDIAPIPE, by_count, wanted
 
 _LANDMARKS = ("landmarks", "pose_landmarks", "poseLandmarks")
@@ -32,7 +43,7 @@ def read_results(path: Path) -> list[Annotation]:
     Raises:
         PoseGANError: no such file, or one that is of none of these programs.
     """
-    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    files = files_below(path, ".json") if path.is_dir() else [path]
     return [annotation for file in files for annotation in _read(file, file.relative_to(path) if path.is_dir() else Path(file.name))]
 
 

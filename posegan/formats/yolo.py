@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from posegan.errors import PoseGANError
-from posegan.formats.annotation import FRACTIONS, Annotation, Keypoints, Person, annotation_of, damaged, is_number, read_text
+from posegan.formats.annotation import FRACTIONS, Annotation, Keypoints, Person, annotation_of, damaged, files_below, is_number, read_text
 from posegan.formats.joint_orders import COCO, COCO_LIKE, by_count, wanted
 
 _BOX = 5  # numbers before the joints: class, x, y, width, height
@@ -48,10 +48,13 @@ def read_yolo(path: Path) -> list[Annotation]:
     Raises:
         PoseGANError: no such file, or a line that is not a label of people; file and line are named.
     """
-    files = [path] if not path.is_dir() else [file for file in sorted(path.rglob("*.txt")) if file.name.lower() not in _NO_LABELS]
+    files = [path] if not path.is_dir() else [file for file in files_below(path, ".txt") if file.name.lower() not in _NO_LABELS]
     names = [file.relative_to(path).with_suffix("").as_posix() if path.is_dir() else file.stem for file in files]
     lines = [_lines(file) for file in files]
     kinds = {line.kind for image in lines for line in image}
+    if len(kinds) > 1 and 0 not in kinds:
+        listed = ", ".join(f"{kind:g}" for kind in sorted(kinds))
+        raise PoseGANError(f"{path}: labels of the classes {listed}, and none of 0, which is the people's; write 0 for people")
     people = [[line.person for line in image if len(kinds) == 1 or line.kind == 0] for image in lines]
     return [annotation_of(name, image, FRACTIONS) for name, image in zip(names, people, strict=True)]
 

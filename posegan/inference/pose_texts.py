@@ -19,6 +19,7 @@ from posegan.formats.names import OwnNames
 from posegan.formats.plausible import refuse_shares, refuse_unsaid_shares
 from posegan.people.detection import Keypoints
 from posegan.people.pose_library import POSES
+from posegan.places import is_there
 from posegan.skeleton import TORSO
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2")  # of a folder; a named file may have any
@@ -47,16 +48,20 @@ def parse_pose(text: str, folder: Path = Path()) -> PoseText:
     Raises:
         PoseGANError: neither a file nor a built-in pose.
     """
+    if not text.strip():
+        raise PoseGANError("expected a pose, a picture or FILE#IMAGE, got nothing")
     path = folder / text
-    if not path.exists():
+    if not is_there(path):
         if text.partition("/")[0] in POSES:
             return PoseText(text)
-        file, mark, row = text.rpartition("#")
-        if mark and (folder / file).exists():
-            return PoseText(text, table=folder / file, row=row)
-    if path.is_dir() or path.suffix.lower() in TABLES:
+        marks = [place for place, character in enumerate(text) if character == "#"]  # which names may have as well
+        if place := next((place for place in reversed(marks) if text[:place] and is_there(folder / text[:place])), 0):
+            return PoseText(text, table=folder / text[:place], row=text[place + 1 :])
+    elif path.is_dir() or path.suffix.lower() not in TABLES:
+        return PoseText(text, table=path) if path.is_dir() else PoseText(text, picture=path)
+    if path.suffix.lower() in TABLES:
         return PoseText(text, table=path)
-    if path.exists() or path.suffix.lower() in PICTURES:
+    if path.suffix.lower() in PICTURES:
         return PoseText(text, picture=path)
     raise PoseGANError(f"{text}: no such file, and no built-in pose; poses are {', '.join(POSES)}, from a side such as standing/left")
 

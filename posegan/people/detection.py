@@ -144,9 +144,9 @@ def read_image(path: Path) -> PIL.Image.Image:
     Raises:
         PoseGANError: the file is missing, no image, damaged or above 64 megapixels.
     """
-    if path.is_dir():
-        raise PoseGANError(f"{path}: a folder, where an image file was expected")
     try:
+        if path.is_dir():
+            raise PoseGANError(f"{path}: a folder, where an image file was expected")
         return read_photo(path.read_bytes())
     except FileNotFoundError:
         raise PoseGANError(f"{path}: no such file") from None

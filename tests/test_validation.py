@@ -31,6 +31,11 @@ def noised(images: Tensor, deviation: float) -> Tensor:
     return (images + deviation * noise).round().clamp(0, 255).to(torch.uint8)
 
 
+def hardened(images: Tensor, by: float) -> Tensor:
+    """An unsharp mask: fine detail `by` times over on top."""
+    return (images + by * (images.float() - blurred(images, 1.0))).round().clamp(0, 255).to(torch.uint8)
+
+
 def test_the_target_is_the_best_and_blur_and_noise_cost(people: Tensor) -> None:
     assert quality(people, people) == 1
     blurs = [quality(blurred(people, sigma), people) for sigma in (0.5, 1.0, 2.0)]
@@ -46,6 +51,16 @@ def test_a_sharp_person_a_little_beside_wins_over_a_blurred_target(people: Tenso
     assert quality(beside, people, "val_l1") > quality(blur, people, "val_l1")
     for pattern in (noised(blur, 10), noised(blurred(people, 2.0), 20)):
         assert quality(beside, people) > quality(pattern, people) + 0.1
+
+
+def test_harder_edges_than_the_targets_do_not_win(people: Tensor) -> None:
+    beside = people.roll((2, 2), (2, 3))
+    for image in (people, beside):
+        worse = [quality(each, people) for each in (image, *(hardened(image, by) for by in (0.5, 1.0, 2.0, 4.0)))]
+        assert worse == sorted(worse, reverse=True)
+        assert worse[2] < 0.6 * worse[0]
+    assert quality(hardened(people, 1.0), people, "val_sharpness") > 1.5
+    assert quality(hardened(people, 1.0), people) < quality(beside, people)
 
 
 def test_a_sharp_picture_of_somebody_else_does_not_win(people: Tensor) -> None:

@@ -31,6 +31,8 @@ def two() -> list[Annotation]:
 def test_a_text_is_a_file_first_and_then_a_built_in_pose(tmp_path: Path) -> None:
     assert parse_pose("sitting/left", tmp_path) == PoseText("sitting/left")
     (tmp_path / "sitting").mkdir()
+    assert parse_pose("sitting", tmp_path) == PoseText("sitting")  # a folder of results is called so
+    assert parse_pose("./sitting", tmp_path).table == tmp_path / "sitting"
     (tmp_path / "sitting" / "left").write_bytes(b"")
     assert parse_pose("sitting/left", tmp_path).picture == tmp_path / "sitting/left"
     assert parse_pose("absent.jpg", tmp_path).picture == tmp_path / "absent.jpg"

@@ -83,6 +83,16 @@ def test_a_folder_is_its_pictures_one_by_one(model: Path, people: Path, tmp_path
         assert np.abs(pixels(tmp_path / "one.png") - pixels(tmp_path / "all" / f"p{number}.png")).max() <= 1
 
 
+def test_results_may_be_called_as_their_pose_again_and_again(
+    model: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        result = run(people, "--pose", "standing", "--out", "standing", "--model", model)
+        assert result.exit_code == 0, result.output
+    assert "a file of standing, which is read" in run(people, "--pose", "./standing", "--out", "standing", "--model", model).output
+
+
 def test_pairs_from_a_list(model: Path, people: Path, tmp_path: Path) -> None:
     write_keypoint_csv(tmp_path / "k.csv", [Annotation("a.jpg", library_pose("standing/back", 128, 64), 1.0)])
     for file in people.iterdir():

@@ -18,7 +18,7 @@ from posegan.files import check_replaceable, note, noted, write_atomically
 from posegan.formats.names import ImageNames
 from posegan.formats.pair_csv import read_pair_csv
 from posegan.inference.pose_texts import PICTURES, parse_pose
-from posegan.places import FILE, OUTPUT_FILE_OR_FOLDER, PlacedCommand, check_places, is_there
+from posegan.places import FILE, MEANT, OUTPUT_FILE_OR_FOLDER, PlacedCommand, check_places, is_there
 
 if TYPE_CHECKING:
     from posegan.inference.jobs import Drawn, Job
@@ -31,7 +31,9 @@ _WRITERS, _WAITING = 4, 64  # threads, and results that may wait for them
 
 @click.command(cls=PlacedCommand)
 @click.argument("source", type=FILE, required=False)
-@click.option("--pose", help="A built-in pose such as walking-3/left, a picture of somebody, or FILE#IMAGE, a row of a file of keypoints.")
+@click.option(
+    "--pose", type=MEANT, help="A built-in pose such as walking-3/left, a picture of somebody, or FILE#IMAGE, a row of a file of keypoints."
+)
 @click.option("--pairs", type=FILE, help="A CSV from,to of pictures and poses, instead of SOURCE and --pose; its files are beside it.")
 @click.option(
     "--out", required=True, type=OUTPUT_FILE_OR_FOLDER, help="Where to write: .png, .jpg, .json (what was detected), or a folder for many."

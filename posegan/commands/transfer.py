@@ -95,6 +95,8 @@ def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int
                 bar.write(f"{result.job.source}, {result.job.pose.name}: not drawn: {result.error}")
             else:
                 writing.append(writers.submit(_write, result, grid, paste))
+                if result.aim.doubt:
+                    bar.write(f"{result.job.pose.name}: {result.aim.doubt}")
                 if many:
                     bar.write(f"{result.job.source}, {result.job.pose.name}: {result.job.out}")
             while len(writing) > _WAITING:

@@ -15,7 +15,7 @@ import PIL.Image
 
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import FRACTIONS, Annotation, in_pixels, scaled
-from posegan.formats.plausible import refuse_outside
+from posegan.formats.plausible import outside_doubt, refuse_outside
 from posegan.images import Picture
 from posegan.inference.pose_texts import PoseText, Row, read_row
 from posegan.inference.transfer import Fitted, PoseTransfer
@@ -156,6 +156,7 @@ class Aim(NamedTuple):
 
     keypoints: Keypoints
     person: Person | None
+    doubt: str = ""  # what is hard to believe of its joints
 
 
 class Drawn(NamedTuple):
@@ -211,7 +212,7 @@ def read_aim(pose: PoseText, transfer: PoseTransfer, found: dict[Path, Person | 
         size: width and height of the image whose row of keypoints it is, if its file does not say.
 
     Raises:
-        PoseGANError: no such pose or row, or nobody whole in the picture.
+        PoseGANError: no such pose or row, nobody whole in the picture, or joints that all lie outside of their image.
     """
     if pose.picture is not None:
         person = found[pose.picture]
@@ -221,7 +222,11 @@ def read_aim(pose: PoseText, transfer: PoseTransfer, found: dict[Path, Person | 
     if pose.table is not None:
         row = read_row(pose.table, pose.row)
         if row.size != FRACTIONS:
-            return Aim(place_keypoints(row.keypoints, row.size or size, *transfer.size), None)
+            known = row.size or size
+            if known:
+                refuse_outside(pose.name, row.keypoints, known)
+            doubt = outside_doubt(row.keypoints, known) if known else ""
+            return Aim(place_keypoints(row.keypoints, known, *transfer.size), None, doubt)
         if size is None:
             raise PoseGANError(
                 f"{pose.table}: gives joints in fractions of an image and does not say its size; make a table of it with "

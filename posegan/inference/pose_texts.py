@@ -2,7 +2,7 @@
 
 | text | means |
 |---|---|
-| `sitting/left` | a pose of `posegan.people.pose_library`, also where a folder is called so, as of earlier results; `./sitting/left` is that |
+| `sitting/left` | a pose of `posegan.people.pose_library`, also where a folder is called so; `./sitting/left` is that folder |
 | `keypoints.parquet#0002_c1s1_000451_03.jpg` | the row of that image in a table or in any other file of keypoints |
 | `person_keypoints.json` | the only person of such a file |
 | `somebody.jpg` | the pose of whom the detector finds there |

@@ -51,6 +51,7 @@ def doubts(keypoints: Keypoints) -> list[Doubt]:
     outside: Bools = np.asarray(beyond.any(axis=(1, 2)), dtype=bool)
     lying, upside_down, whole = _attitudes(joints)
     exchanged, frontal = exchanged_sides(joints)
+    nowhere = visible & (joints[..., 0] == joints[..., 1]) & (joints[..., 0] <= 0)  # or -2, -2: as programs write what they did not find
     many = whole.sum() >= _ENOUGH
     corner, left = _only_corner(joints, sizes)
 
@@ -71,6 +72,8 @@ def doubts(keypoints: Keypoints) -> list[Doubt]:
               "is y counted from the image's lower edge?", torso(1)),
         Doubt("joints in the image's upper left corner only", corner, people, bool(corner.any()), "are they those of smaller images?"),
         Doubt("joints in the image's left part only", left, people, bool(left.any()), "are they those of narrower images?"),
+        Doubt("joints at 0, 0", nowhere.any(axis=1), people, bool(nowhere.any()), "are they missing? write confidence 0, or -1 in a CSV",
+              lambda row: [(int(np.flatnonzero(nowhere[row])[0]), 0)]),
         Doubt("left and right exchanged", exchanged, frontal, bool(exchanged.any()),
               "the face looks ahead, and right joints are on the right",
               lambda row: [(joint, 0) for joint in _wrong_pair(joints[row])]),

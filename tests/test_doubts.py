@@ -1,5 +1,6 @@
 """What is hard to believe in a table of keypoints is counted by name, and what cannot be believed at all is refused."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,15 @@ def test_in_a_square_image_too_bodies_that_lie_or_stand_on_their_head_are_told()
 
 def test_joints_of_smaller_images_are_told() -> None:
     assert found(table(people(), (2 * WIDTH, 2 * HEIGHT))) == {"joints": 24}
+
+
+def test_joints_that_others_write_nowhere_are_told() -> None:
+    joints = people()
+    joints[3, 4, :2], joints[5, 16, :2] = 0, -2
+    words = r"; joints at 0, 0: 2 of 24 images \(8\.3%\), such as row 3 .*, right_wrist_x: 0 \(are they missing\? write confidence 0"
+    assert re.search(words, told(table(joints)))
+    joints[3, 4], joints[5, 16] = 0, 0
+    assert found(table(joints)) == {}
 
 
 def test_shares_are_refused_or_counted() -> None:

@@ -166,15 +166,23 @@ def _named_people(path: Path, entries: list[Any]) -> list[Annotation]:
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict) or not _is_id(entry.get("image_id")):
             raise damaged(path, f"entry {number}", "expected an image_id that is a file name (a list alone has no images to look it up in)")
-    first = min((entry["category_id"] for entry in entries if isinstance(entry.get("category_id"), int)), default=None)
+    kinds = [kind for entry in entries if (kind := entry.get("category_id")) is not None]
+    person = _person_among(kinds)
     for number, entry in enumerate(entries):
         image = str(int(entry["image_id"]) if isinstance(entry["image_id"], float) else entry["image_id"])
         found = people.setdefault(image, [])
-        if entry.get("category_id", first) == first:
+        if entry.get("category_id") in (None, person):
             found.extend(_people(path, f"entry {number}", entry, []))
         else:
             others[image] = (*others.get(image, ()), f"category_id {entry['category_id']}")
     return [annotation_of(name, found)._replace(others=others.get(name, ())) for name, found in people.items()]
+
+
+def _person_among(kinds: list[Any]) -> Any:
+    """Which category of results is people's: the one that is called so, or the lowest number; the only one, whatever it is."""
+    called = next((kind for name in PERSON for kind in kinds if str(kind).strip().lower() == name), None)
+    numbers = [kind for kind in kinds if isinstance(kind, int | float)]
+    return called or min(numbers, default=kinds[0] if kinds else None)
 
 
 def _is_id(value: object) -> bool:

@@ -68,19 +68,19 @@ def names_fault(names: Sequence[str], count: int) -> str:
         return ""
     if len(names) != count:
         as_coco = known[: len(COCO_JOINTS)] == list(COCO_JOINTS)
-        return "" if as_coco else f"its category names {len(names)} joints, and {count} stand here; name as many as there are"
+        return "" if as_coco else f"its file names {len(names)} joints, and {count} stand here; name as many as there are"
     if twice := next((joint for joint in JOINTS if known.count(joint) > 1), ""):
-        return f"its category has two joints called {twice}; name each joint once"
+        return f"its file has two joints called {twice}; name each joint once"
     torso = [JOINTS[joint] for joint in TORSO if JOINTS[joint] not in known]
     if len(torso) == len(TORSO):
-        return f"its category names no {', '.join(torso)} ({', '.join(names[:3])}, ...); name them so"
+        return f"its file names no {', '.join(torso)} ({', '.join(names[:3])}, ...); name them so"
     unknown = [name for name, joint in zip(names, known, strict=True) if not joint]
     for joint, other in zip(JOINTS, MIRROR, strict=True):
         near = get_close_matches(_plain(joint), map(_plain, unknown), 1, _ALIKE)
         if joint not in known and (near or JOINTS[other] in known):
             meant = next((name for name in unknown if [_plain(name)] == near), "")
-            return f"its category names no {joint}, but {f'{meant!r}' if meant else JOINTS[other]}; name it so"
-    return f"its category names no {', '.join(torso)}, without which nobody is drawn; name them so" if torso else ""
+            return f"its file names no {joint}, but {f'{meant!r}' if meant else JOINTS[other]}; name it so"
+    return f"its file names no {', '.join(torso)}, without which nobody is drawn; name them so" if torso else ""
 
 
 def are_numbers(names: Sequence[str]) -> bool:

@@ -21,7 +21,7 @@ from posegan.inference.pose_texts import PICTURES, parse_pose
 from posegan.places import FILE, MEANT, OUTPUT_FILE_OR_FOLDER, PlacedCommand, check_places, is_there
 
 if TYPE_CHECKING:
-    from posegan.inference.jobs import Drawn, Job
+    from posegan.inference.jobs import Aim, Drawn, Job
     from posegan.inference.transfer import PoseTransfer
 
 JSON = ".json"
@@ -95,8 +95,9 @@ def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int
                 bar.write(f"{result.job.source}, {result.job.pose.name}: not drawn: {result.error}")
             else:
                 writing.append(writers.submit(_write, result, grid, paste))
-                if result.aim.doubt:
-                    bar.write(f"{result.job.pose.name}: {result.aim.doubt}")
+                for name, doubt in ((result.job.source, result.source.doubt), (result.job.pose.name, _doubt(result.aim))):
+                    if doubt:
+                        bar.write(f"{name}: {doubt}")
                 if many:
                     bar.write(f"{result.job.source}, {result.job.pose.name}: {result.job.out}")
             while len(writing) > _WAITING:
@@ -107,6 +108,10 @@ def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int
     if failures:
         raise PoseGANError(f"{failures:,} of {len(jobs):,} were not drawn, for the reasons above; the others are written")
     click.echo(f"{len(jobs):,} results written to {jobs[0].out.parent}" if many else f"{jobs[0].out}: written")
+
+
+def _doubt(aim: "Aim") -> str:
+    return aim.doubt if aim.person is None else aim.person.doubt
 
 
 def _write(drawn: "Drawn", grid: bool, paste: bool) -> None:

@@ -38,6 +38,7 @@ class Person(NamedTuple):
     pose: PersonPose  # in pixels of the file's image
     fitted: Fitted
     photo: PIL.Image.Image | None  # the file's image, where it was asked to be kept
+    doubt: str = ""  # what is hard to believe of joints that a file has for it
 
     def described(self) -> dict[str, Any]:
         """What was detected, as JSON has it."""
@@ -119,7 +120,8 @@ class People:
             placed = as_person(row, path.name, image.size, UPRIGHT if same else stored_orientation(path.read_bytes()))
         except PoseGANError as error:
             return error
-        return self._person(path, image, placed)
+        person = self._person(path, image, placed)
+        return person if isinstance(person, PoseGANError) else person._replace(doubt=outside_doubt(placed.keypoints, image.size))
 
     def _person(self, path: Path, image: PIL.Image.Image, pose: PersonPose | None) -> Person | PoseGANError:
         try:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from pipeline.doubts import refuse_unbelievable
+from pipeline.doubts import refuse_unbelievable, told
 from pipeline.raw_archive import ImageName, image_members, open_archive, parse_name, read_member
 from posegan.device import keep_freed_memory
 from posegan.errors import PoseGANError
@@ -87,7 +87,8 @@ def augment(raw: Path, keypoints: Path, model: Path, out: Path, per_image: int, 
         raise PoseGANError(f"{out}: holds drawings of other settings; remove it or choose another --out")
     refuse_unbelievable(str(keypoints), table)
     written, skipped = write_augmented(out, raw, sources, transfer, recipe)
-    click.echo(f"augment: {written:,} drawings of {len(sources) - skipped:,} images written to {out}; {skipped:,} images were unreadable")
+    drawn = f"{written:,} drawings of {len(sources) - skipped:,} images written to {out}"
+    click.echo(f"augment: {drawn}; {skipped:,} images were unreadable{told(table)}")
 
 
 def train_sources(table: Keypoints) -> list[Source]:

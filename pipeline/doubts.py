@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.raw_archive import FOLDERS, parse_name
 from posegan.errors import PoseGANError
 from posegan.formats.plausible import are_shares, joints_outside, refuse_shares
 from posegan.formats.table import MENDED, Keypoints, row_name
@@ -51,6 +52,8 @@ def doubts(keypoints: Keypoints) -> list[Doubt]:
     outside: Bools = np.asarray(beyond.any(axis=(1, 2)), dtype=bool)
     lying, upside_down, whole = _attitudes(joints)
     exchanged, frontal = exchanged_sides(joints)
+    nowhere = visible & (joints[..., 0] == joints[..., 1]) & (joints[..., 0] <= 0)  # or -2, -2: as programs write what they did not find
+    renamed = _unlike_names(keypoints)
     many = whole.sum() >= _ENOUGH
     corner, left = _only_corner(joints, sizes)
 
@@ -71,6 +74,10 @@ def doubts(keypoints: Keypoints) -> list[Doubt]:
               "is y counted from the image's lower edge?", torso(1)),
         Doubt("joints in the image's upper left corner only", corner, people, bool(corner.any()), "are they those of smaller images?"),
         Doubt("joints in the image's left part only", left, people, bool(left.any()), "are they those of narrower images?"),
+        Doubt("split or identity unlike the name's", renamed, np.ones(len(joints), dtype=bool), bool(renamed.any()),
+              "the columns are what pairs are made by; correct them, or let them be if you meant it"),
+        Doubt("joints at 0, 0", nowhere.any(axis=1), people, bool(nowhere.any()), "are they missing? write confidence 0, or -1 in a CSV",
+              lambda row: [(int(np.flatnonzero(nowhere[row])[0]), 0)]),
         Doubt("left and right exchanged", exchanged, frontal, bool(exchanged.any()),
               "the face looks ahead, and right joints are on the right",
               lambda row: [(joint, 0) for joint in _wrong_pair(joints[row])]),
@@ -122,6 +129,15 @@ def exchanged_sides(joints: npt.NDArray[np.float32]) -> tuple[Bools, Bools]:
         broad = (np.abs(shoulders) > _SHOULDERS * length) & (np.abs(hips) > _HIPS * length) & (np.abs(eyes) > _EYES * length)
     frontal: Bools = visible[:, (NOSE, RIGHT_EYE, LEFT_EYE, *TORSO)].all(axis=1) & broad & (length > 0)
     return frontal & ((shoulders < 0) | (hips < 0) | (eyes < 0)), frontal
+
+
+def _unlike_names(keypoints: Keypoints) -> Bools:
+    """Which rows (N,) have another split or identity than their image's name says, as after a slip of the hand; a name may say nothing."""
+    unlike = []
+    for image, split, identity in zip(*(keypoints.table[name].to_pylist() for name in ("image", "split", "identity")), strict=True):
+        name = parse_name(image)
+        unlike.append(FOLDERS.get(image.partition("/")[0], split) != split or (name is not None and identity not in (None, name.identity)))
+    return np.array(unlike, dtype=bool)
 
 
 def _wrong_pair(joints: npt.NDArray[np.float32]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from pyarrow import compute
 
 from pipeline.photo_table import read_photos
 from pipeline.pose.annotations import file_name, meant_name, read_annotations, shown, table_annotations, way_to_names
-from pipeline.pose.rows import BAD_NAME, NO_JOINT, Row, annotate_archive, keypoints_table
+from pipeline.pose.rows import BAD_NAME, Row, annotate_archive, keypoints_table, unseen
 from pipeline.pose.stage import read_people, write_keypoints
 from pipeline.raw_archive import DISTRACTOR, FOLDERS, JUNK, image_members, open_archive, parse_name
 from pipeline.tables import read_pairs
@@ -61,7 +61,7 @@ def rows_without_archive(annotations: Sequence[Annotation], size: tuple[int, int
         name = parse_name(member)
         joints = name is not None and shown(annotation)
         status = "bad_name" if name is None else "ok" if joints else "no_person"
-        detail = {"bad_name": BAD_NAME, "no_person": NO_JOINT, "ok": None}[status]
+        detail = {"bad_name": BAD_NAME, "no_person": unseen(annotation), "ok": None}[status]
         rows[member] = Row(
             member, FOLDERS[member.split("/")[0]], name, size, status, detail, in_pixels(annotation, size) if joints else None
         )

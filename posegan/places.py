@@ -14,6 +14,7 @@ import click
 from posegan.errors import PoseGANError
 
 FILE = click.Path(path_type=Path)  # that is read
+MEANT = click.types.StringParamType()  # words that are a file's name at times; the command compares what they mean with its outputs
 _WRITTEN = "posegan.written"  # key in click's context
 _PARAMS = Path("params.yaml")  # which commands read where it is there
 
@@ -33,7 +34,8 @@ class Output(click.Path):
         """The path.
 
         Raises:
-            PoseGANError: it has no name of its own, or there is a folder in place of a file, or a file in place of a folder.
+            PoseGANError: it has no name of its own, or there is a folder in place of a file, or a file in place of a folder, its own or one
+            above it.
         """
         path = Path(str(super().convert(value, param, ctx)))
         if not _is_first():
@@ -47,6 +49,8 @@ class Output(click.Path):
             raise PoseGANError(f"{option} {path}: a folder; name a file in it, or another file")
         if self.what in ("folder", "working folder") and path.exists() and not path.is_dir():
             raise PoseGANError(f"{option} {path}: a file; name a folder")
+        if (above := next(folder for folder in path.absolute().parents if os.path.lexists(folder))) and not above.is_dir():
+            raise PoseGANError(f"{option} {path}: could not be written, because {above} is no folder; name a place in a folder")
         return path
 
 
@@ -71,7 +75,7 @@ class PlacedCommand(click.Command):
             if isinstance(param.type, Output):
                 if value is not None and param.type.what != "working folder":
                     outputs[_shown(param)] = value
-            else:
+            elif param.type is not MEANT:
                 inputs += _paths(value)
         params = ctx.params.get("params_path") or ctx.params.get("params") or _PARAMS
         inputs += [params, *_named_in(params)]

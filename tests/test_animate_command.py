@@ -1,12 +1,17 @@
 """`posegan animate`: as many pictures as asked, from every source of poses."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner, Result
 
 from posegan.__main__ import cli
+from posegan.formats.annotation import Annotation
+from posegan.formats.keypoint_csv import write_keypoint_csv
+from posegan.people.pose_library import library_pose
 from tests.support.use_fixtures import drawn_person, photograph, write_model
 
 
@@ -59,13 +64,37 @@ def test_poses_from_a_folder_of_pictures(model: Path, person: Path, tmp_path: Pa
 
 def test_wrong_words_are_refused(model: Path, person: Path, tmp_path: Path) -> None:
     assert "expected a name that ends in .gif, .mp4, .png" in run(person, "--poses", "walking", "--out", tmp_path / "o.avi").output
-    for poses, expected in (("flying", "no such pose"), ("walking/above", "no such side"), ("standing,flying/left", "no such pose")):
+    for poses, expected in (
+        ("flying", "no such pose"),
+        (" ", "--poses: expected walking/SIDE, a list of poses"),
+        ("walking/above", "no such side"),
+        ("standing,flying/left", "no such pose"),
+    ):
         result = run(person, "--poses", poses, "--out", tmp_path / "o.gif", "--model", model)
         assert result.exit_code == 1
         assert expected in result.output
     (tmp_path / "empty").mkdir()
     result = run(person, "--poses", tmp_path / "empty", "--out", tmp_path / "o.gif", "--model", model)
     assert "expected at least two pictures" in result.output
+
+
+def test_a_folder_that_is_called_as_a_pose_is_not_taken_for_it(
+    model: Path, person: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("standing", "walking"):
+        (tmp_path / name).mkdir()
+        result = run(person, "--poses", name, "--out", f"{name}.gif", "--frames", 2, "--model", model)
+        assert result.exit_code == 0, result.output
+    assert "expected at least two pictures" in run(person, "--poses", "./standing", "--out", "o.gif", "--model", model).output
+
+
+def test_joints_that_lie_outside_of_the_source_are_told(model: Path, person: Path, tmp_path: Path) -> None:
+    joints = library_pose("standing", 128, 64) * (1.5, 1.5, 1)
+    write_keypoint_csv(tmp_path / "k.csv", [Annotation(person.name, joints.astype(np.float32), 1.0)])
+    line = (person, "--poses", "walking/front", "--frames", 2, "--out", tmp_path / "o.gif", "--model", model)
+    result = run(*line, "--keypoints", tmp_path / "k.csv")
+    assert result.exit_code == 0 and re.search(r": \d+ of its 18 joints lie outside of the image, such as ", result.output), result.output
 
 
 def test_what_a_folder_holds_and_is_not_shown_is_told(model: Path, person: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pyarrow.parquet as pq
 import pytest
@@ -105,6 +106,14 @@ def test_too_few_people_are_named(prepared: Prepared) -> None:
     table.joints[:, 2] = 0
     with pytest.raises(PoseGANError, match="only 0 train images show a whole torso"):
         train_sources(table)
+
+
+def test_what_is_hard_to_believe_of_the_joints_is_told(prepared: Prepared, model: Path, tmp_path: Path) -> None:
+    table = pd.read_parquet(prepared.keypoints)
+    table["nose_x"] *= 3
+    table.to_parquet(tmp_path / "k.parquet")
+    result = run(prepared._replace(keypoints=tmp_path / "k.parquet"), model, tmp_path / "out", "--per-image", 1)
+    assert result.exit_code == 0 and "; joints outside of the image: " in result.output, result.output
 
 
 def test_another_archive_than_the_joints_is_refused(prepared: Prepared, model: Path, tmp_path: Path) -> None:

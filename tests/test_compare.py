@@ -133,7 +133,7 @@ def test_verdicts_know_which_way_is_better() -> None:
 def test_what_cannot_be_compared_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
     first, second = folders
     out = tmp_path / "page.html"
-    assert "no such file; name the folder of an evaluation" in run(first, tmp_path / "absent", "--out", out).output
+    assert "absent/pairs.parquet: no such file; name the folder of an evaluation" in run(first, tmp_path / "absent", "--out", out).output
     assert "one of the evaluations has no ds of each pair" in run(first, second, "--by", "ds", "--out", out).output
     table = pd.read_parquet(second / "pairs.parquet")
     table.assign(source="x").to_parquet(second / "pairs.parquet")

@@ -1,5 +1,6 @@
 """What is hard to believe in a table of keypoints is counted by name, and what cannot be believed at all is refused."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,25 @@ def test_in_a_square_image_too_bodies_that_lie_or_stand_on_their_head_are_told()
 
 def test_joints_of_smaller_images_are_told() -> None:
     assert found(table(people(), (2 * WIDTH, 2 * HEIGHT))) == {"joints": 24}
+
+
+def test_split_and_identity_that_contradict_the_name_are_told() -> None:
+    rows = keypoints_table_of(people())
+    for column, value in (("split", "test"), ("identity", 77)):
+        values = rows[column].to_pylist()
+        values[5] = value
+        field = rows.schema.field(column)
+        changed = rows.set_column(rows.schema.get_field_index(column), field, pa.array(values, field.type))
+        assert "; split or identity unlike the name's: 1 of 24 images (4.2%), such as row 5 (" in told(keypoints_of(changed))
+
+
+def test_joints_that_others_write_nowhere_are_told() -> None:
+    joints = people()
+    joints[3, 4, :2], joints[5, 16, :2] = 0, -2
+    words = r"; joints at 0, 0: 2 of 24 images \(8\.3%\), such as row 3 .*, right_wrist_x: 0 \(are they missing\? write confidence 0"
+    assert re.search(words, told(table(joints)))
+    joints[3, 4], joints[5, 16] = 0, 0
+    assert found(table(joints)) == {}
 
 
 def test_shares_are_refused_or_counted() -> None:

@@ -90,6 +90,8 @@ def test_two_files_for_one_pair_are_refused(tmp_path: Path) -> None:
         OtherImages(tmp_path, SIZE)
     with pytest.raises(PoseGANError, match="same number"):
         OtherImages(write(tmp_path / "numbers", ["1.png", "01.png"]), SIZE)
+    with pytest.raises(PoseGANError, match=r"a_2_b\.png and a_to_b\.png are the same pair's; remove one of them"):
+        OtherImages(write(tmp_path / "joiners", ["a_2_b.png", "a_to_b.png"]), SIZE).find([("a", "b")])
 
 
 @pytest.mark.parametrize("size", [(32, 63), (64, 64), (31, 64), (128, 64)])

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from pipeline.__main__ import cli
 from pipeline.pose.annotations import match_annotations, read_annotations, without_doubtful
-from pipeline.pose.rows import annotate_archive
+from pipeline.pose.rows import annotate_archive, keypoints_table
+from pipeline.pose.stage import write_keypoints
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import FRACTIONS, Annotation, in_pixels
 from posegan.formats.detect import detect_format
@@ -97,6 +98,10 @@ FILES = {
     "COCO of twice the size": ("x.json", coco(keypoints=flat(doubled(COCO)))),
     "predictions.json": ("predictions.json", [person(category_id=0, file_name=f"{NAME}.jpg", image_id=NAME)]),
     "AlphaPose": ("alphapose-results.json", [person(score=2.7, box=[1.0, 2.0, 30.0, 100.0], idx=[0.0])]),
+    "a list with scores": ("x.json", [person(keypoint_scores=COCO[:, 2].tolist())]),
+    "categories in words": ("x.json", [person(category_id="person"), person(category_id="dog", score=1.0, keypoints=[1.0, 1.0, 1.0] * 17)]),
+    "categories as floats": ("x.json", [person(category_id=1.0), person(category_id=2.0, score=1.0, keypoints=[1.0, 1.0, 1.0] * 17)]),
+    "no category": ("x.json", [person(category_id=None), person(category_id=1, score=0.1, keypoints=[1.0, 1.0, 1.0] * 17)]),
     "Halpe": ("x.json", [person(keypoints=flat(COCO) + [1.0, 1.0, 0.9] * 9)]),
     "whole body": ("x.json", [person(keypoints=flat(COCO) + [1.0, 1.0, 0.9] * 116)]),
     "nested": ("x.json", [person(keypoints=COCO.tolist())]),
@@ -204,6 +209,26 @@ def test_nobody_is_nobody(tmp_path: Path, empty: object) -> None:
     assert [(one.image, bool(one.keypoints.any())) for one in read_annotations(labels)] == [(NAME, True), ("b", False)]
 
 
+def test_mmposes_names_of_joints_come_before_their_number(tmp_path: Path) -> None:
+    """Human3.6M's are 17, in another order than COCO's."""
+    order = np.random.default_rng(0).permutation(17)
+    content = {
+        "meta_info": {"keypoint_id2name": {str(number): COCO_JOINTS[joint] for number, joint in enumerate(order)}},
+        "instance_info": [None, mmpose(keypoints=COCO[order, :2].tolist(), keypoint_scores=COCO[order, 2].tolist())],
+    }
+    [found] = read_annotations(write(tmp_path / "o" / "a.json", content).parent)
+    np.testing.assert_allclose(found.keypoints, OURS, atol=1e-4)
+    content["meta_info"] = {"keypoint_id2name": {str(number): f"left_{number}" for number in range(16)} | {"16": "nose"}}
+    with pytest.raises(PoseGANError, match="person 1: its file names no right_shoulder"):
+        read_annotations(write(tmp_path / "o" / "a.json", content))
+
+
+def test_a_folder_of_unknown_json_says_so(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", {"landmark": landmarks()})
+    with pytest.raises(PoseGANError, match=r"a\.json: JSON of no program that is known; docs/annotations\.md lists what is read"):
+        read_annotations(tmp_path)
+
+
 def test_a_list_of_nobody_is_an_image_of_a_folder_of_results(tmp_path: Path) -> None:
     folder = write(tmp_path / "r" / "a.json", []).parent
     assert [one.image for one in read_annotations(folder)] == ["a"]
@@ -249,9 +274,17 @@ def test_yolos_classes_and_joints_without_visibility(tmp_path: Path) -> None:
         ("x.json", {**named(COCO_JOINTS), **coco(category_id=[1])}, r"annotations\[0\]: category_id \[1\] is none of categories \(1\)"),
         ("x.json", {**named(COCO_JOINTS), **coco(category_id=2)}, r"annotations\[0\]: category_id 2 is none of categories"),
         ("x.json", {**coco(), "categories": [{"id": [1], "name": "person"}]}, r"categories\[0\]: expected an id"),
-        ("x.json", named([*COCO_JOINTS[::-1], "neck"]), "its category names 18 joints, and 17 stand here; name as many as there are"),
-        ("x.json", named(["nose", "l_sho", *"abcdefghijklmno"]), r"its category names no right_shoulder, .* \(nose, l_sho, a, \.\.\.\)"),
-        ("x.json", named([*COCO_JOINTS[:6], "LShoulder", *COCO_JOINTS[7:]]), "its category has two joints called left_shoulder"),
+        ("x.json", named([*COCO_JOINTS[::-1], "neck"]), "its file names 18 joints, and 17 stand here; name as many as there are"),
+        ("x.json", named(["nose", "l_sho", *"abcdefghijklmno"]), r"its file names no right_shoulder, .* \(nose, l_sho, a, \.\.\.\)"),
+        ("x.json", named([name.replace("t_should", "t_shold") for name in COCO_JOINTS]), "names no right_shoulder, but 'right_sholder'"),
+        ("x.json", named([name.replace("wrist", "wirst") for name in COCO_JOINTS]), "names no right_wrist, but 'right_wirst'; name it so"),
+        ("x.json", named(["x" if name == "left_knee" else name for name in COCO_JOINTS]), "names no left_knee, but right_knee; name it so"),
+        ("x.json", named([name.replace("hip", "pelvis") for name in COCO_JOINTS]), "names no right_hip, left_hip, without which nobody"),
+        ("x.txt", LABEL + " 3", r"line 1: expected a confidence, 0 \.\. 1, at the end, got 3; of tracks, leave the number out"),
+        ("x.json", named([*COCO_JOINTS[:6], "LShoulder", *COCO_JOINTS[7:]]), "its file has two joints called left_shoulder"),
+        ("x.json", [mmpose(keypoints=[[1, 2, 0]] * 17)], r"person 0: expected keypoints of numbers, x and y in pixels"),
+        ("x.json", {"pose_world_landmarks": [landmarks()]}, "MediaPipe's landmarks in metres, which is not read; write its pose_landmarks"),
+        ("x.json", {"predictions": [[mmpose()]]}, "what mmpose's inferencer returns, which is not read"),
         ("x.json", [{"name": "person", "class": 0, "box": {"x1": 1}}], "no entry has keypoints; name the results of a pose model"),
         ("x.csv", "image,split,nose_x,nose_y\n", r"a table of keypoints as a CSV; save it as Parquet \(pandas: to_parquet\)"),
     ],
@@ -296,6 +329,57 @@ def test_labels_of_classes_none_of_which_is_0_say_so(tmp_path: Path) -> None:
         write(tmp_path / f"{number}.txt", f"{number}{LABEL[1:]}")
     with pytest.raises(PoseGANError, match=r"labels of the classes 1, 2, and none of 0, which is the people's; write 0 for people"):
         read_annotations(tmp_path)
+
+
+def test_halpes_joints_without_visibility_are_not_taken_for_cocos_with_a_score(tmp_path: Path) -> None:
+    """Both are 57 numbers; what lies between shoulders and hips tells them apart."""
+    body = from_coco(np.hstack([fractions()[:, :2], np.ones((17, 1), np.float32)]))
+    middles = [body[NECK, :2], fractions()[11:13, :2].mean(axis=0)]
+    halpe = np.vstack([fractions()[:, :2], [(0.5, 0.1)], middles, np.full((6, 2), 0.9)])
+    write(tmp_path / "l" / f"{NAME}.txt", "0 .5 .5 .9 .9 " + " ".join(map(str, flat(halpe))))
+    with pytest.raises(PoseGANError, match="labels of 57 numbers, Halpe's 26 joints without visibility; write a 1 behind each x and y"):
+        read_annotations(tmp_path / "l")
+    for number in range(2):  # one among many may lie so by chance
+        write(tmp_path / "l" / f"{number}.txt", f"{LABEL} 0.9")
+    assert len(read_annotations(tmp_path / "l")) == 3
+
+
+@pytest.mark.parametrize("form", ["coco", "results", "yolo"])
+def test_other_classes_than_peoples_are_counted_and_said(tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One image shows a person and a dog, another one a dog alone."""
+    raw = market(tmp_path / "raw.zip", identities=1, images=2)
+    with zipfile.ZipFile(raw) as archive:
+        both, alone = [row.member for row in annotate_archive(archive, {}) if row.status == "no_person"][:2]
+    shows = [(both, 1), (both, 2), (alone, 2)]
+    size = {"width": WIDTH, "height": HEIGHT}
+    if form == "yolo":
+        for image, kind in shows:
+            file = tmp_path / "x" / f"{Path(image).stem}.txt"
+            write(file, (file.read_text() if file.exists() else "") + f"{kind - 1}{LABEL[1:]}\n")
+    elif form == "results":
+        write(tmp_path / "x", [person(image_id=image, category_id=kind) for image, kind in shows])
+    else:
+        entries = [person(image_id=image, category_id=kind) for image, kind in shows]
+        images = [{"id": image, "file_name": image, **size} for image in (both, alone)]
+        write(
+            tmp_path / "x",
+            {"images": images, "annotations": entries, "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}]},
+        )
+    called = {"coco": "dog", "results": "category_id 2", "yolo": "class 1"}[form]
+    annotations = read_annotations(tmp_path / "x")
+    assert f"x: 2 entries of other classes than people's left out ({called})" in capsys.readouterr().out
+    with zipfile.ZipFile(raw) as archive:
+        people = match_annotations(annotations, [both, alone]).people
+        rows = {row.member: row for row in annotate_archive(archive, people)}
+    detail = f"the annotation shows nobody, but other classes than people's: {called}"
+    assert rows[both].status == "ok" and (rows[alone].status, rows[alone].detail) == ("no_person", detail)
+    assert f"; 1 of no_person where {detail}" in write_keypoints(tmp_path / "k.parquet", keypoints_table(list(rows.values())))
+
+
+def test_a_file_of_other_classes_alone_says_so(tmp_path: Path) -> None:
+    content = {**coco(category_id=2), "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}]}
+    with pytest.raises(PoseGANError, match=r"no annotation shows a joint: .*; 1 entry of other classes than people's left out \(dog\)"):
+        read_annotations(write(tmp_path / "x.json", content))
 
 
 def test_ids_and_sizes_as_pandas_and_text_have_them_are_read(tmp_path: Path) -> None:

@@ -196,6 +196,12 @@ def test_no_folder_takes_a_files_place(name: str, option: str, here: Path) -> No
     refused(run(name, **{option: "person.jpg"}), f"{option} person.jpg: a file; name a folder")
 
 
+@pytest.mark.parametrize(("name", "option"), each("file", "folder", "either", "working folder"))
+def test_no_place_is_below_a_file(name: str, option: str, here: Path) -> None:
+    for place in ("person.jpg/x", "person.jpg/new/x"):
+        refused(run(name, **{option: place}), "/person.jpg is no folder; name a place in a folder")
+
+
 @pytest.mark.parametrize(("name", "option"), each("folder", "either"))
 def test_a_folder_that_holds_anything_else_is_refused_before_the_work(name: str, option: str, here: Path) -> None:
     refused(run(name, **{option: "theirs"}), "theirs: holds other files, such as theirs.txt")

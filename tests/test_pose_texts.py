@@ -1,6 +1,7 @@
 """What a pose's text means, and the same person from every format."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from posegan.formats.keypoint_csv import write_keypoint_csv
 from posegan.formats.openpose import write_openpose
 from posegan.formats.table import read_keypoints
 from posegan.inference.jobs import as_person, read_aim
-from posegan.inference.pose_texts import PoseText, Row, parse_pose, read_row
+from posegan.inference.pose_texts import PoseText, Row, _rows, parse_pose, read_row
 from posegan.people.detection import read_image
 from posegan.people.placing import place_keypoints
 from posegan.people.pose_library import library_pose
@@ -31,6 +32,8 @@ def two() -> list[Annotation]:
 def test_a_text_is_a_file_first_and_then_a_built_in_pose(tmp_path: Path) -> None:
     assert parse_pose("sitting/left", tmp_path) == PoseText("sitting/left")
     (tmp_path / "sitting").mkdir()
+    assert parse_pose("sitting", tmp_path) == PoseText("sitting")  # a folder of results is called so
+    assert parse_pose("./sitting", tmp_path).table == tmp_path / "sitting"
     (tmp_path / "sitting" / "left").write_bytes(b"")
     assert parse_pose("sitting/left", tmp_path).picture == tmp_path / "sitting/left"
     assert parse_pose("absent.jpg", tmp_path).picture == tmp_path / "absent.jpg"
@@ -133,6 +136,24 @@ def test_joints_that_all_lie_outside_of_their_image_are_refused() -> None:
         as_person(Row(joints, None), "a.jpg", (64, 128))
     joints[3] = (30, 30, 1)
     assert as_person(Row(joints, None), "a.jpg", (64, 128)).keypoints[0, 0] == 500
+
+
+def test_a_row_some_of_whose_joints_lie_outside_of_its_image_is_doubted(tmp_path: Path, two: list[Annotation]) -> None:
+    """Width and height exchanged leave the head where it is; where all is outside, nobody can be drawn so."""
+    pose, transfer = PoseText("k.json#a", table=tmp_path / "k.json", row=two[0].image), SimpleNamespace(size=(128, 64))
+
+    def aim(size: tuple[int, int]) -> str:
+        read_row.cache_clear()
+        _rows.cache_clear()
+        write_coco(tmp_path / "k.json", two, {two[0].image: size})
+        return read_aim(pose, transfer, {}).doubt  # type: ignore[arg-type]
+
+    assert not aim((64, 128))
+    found = re.fullmatch(r"(\d+) of its (\d+) joints lie outside of the image, such as \w+_y: [\d.]+ of 128x64; (.*)", aim((128, 64)))
+    assert found and int(found[1]) < int(found[2]) and found[3] == "are width and height exchanged? 64x128 would hold them"
+    assert "of 60x40" in aim((60, 40)) and "exchanged" not in aim((60, 40))
+    with pytest.raises(PoseGANError, match="k.json#a: every joint lies outside of the image"):
+        aim((4, 4))
 
 
 def test_fractions_of_an_image_need_its_size(tmp_path: Path, two: list[Annotation]) -> None:

@@ -19,6 +19,7 @@ from posegan.__main__ import cli
 from posegan.commands.transfer import _listed_jobs
 from posegan.files import NOTE, contents
 from posegan.formats.annotation import Annotation
+from posegan.formats.coco import write_coco
 from posegan.formats.keypoint_csv import write_keypoint_csv
 from posegan.people.detectors import shipped
 from posegan.people.pose_library import library_pose
@@ -81,6 +82,22 @@ def test_a_folder_is_its_pictures_one_by_one(model: Path, people: Path, tmp_path
     for number in range(3):
         run(people / f"p{number}.png", "--pose", "walking-3/left", "--out", tmp_path / "one.png", "--model", model)
         assert np.abs(pixels(tmp_path / "one.png") - pixels(tmp_path / "all" / f"p{number}.png")).max() <= 1
+
+
+def test_width_and_height_exchanged_in_a_file_of_poses_are_doubted_aloud(model: Path, people: Path, tmp_path: Path) -> None:
+    write_coco(tmp_path / "k.json", [Annotation("a.jpg", library_pose("standing", 128, 64), 1.0)], {"a.jpg": (128, 64)})
+    result = run(people / "p0.png", "--pose", f"{tmp_path}/k.json#a.jpg", "--out", tmp_path / "o.png", "--model", model)
+    assert result.exit_code == 0 and "are width and height exchanged? 64x128 would hold them" in result.output, result.output
+
+
+def test_results_may_be_called_as_their_pose_again_and_again(
+    model: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        result = run(people, "--pose", "standing", "--out", "standing", "--model", model)
+        assert result.exit_code == 0, result.output
+    assert "a file of standing, which is read" in run(people, "--pose", "./standing", "--out", "standing", "--model", model).output
 
 
 def test_pairs_from_a_list(model: Path, people: Path, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def read_evaluation(folder: Path) -> Judged:
         told = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         facts, summary = dict(told["facts"]), dict(told["summary"])
     except FileNotFoundError as error:
-        raise PoseGANError(f"{error.filename}: no such file; name the folder of an evaluation, such as reports/evaluation") from None
+        missing_file = error.filename or folder / PAIRS  # pandas does not say it
+        raise PoseGANError(f"{missing_file}: no such file; name the folder of an evaluation, such as reports/evaluation") from None
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise PoseGANError(f"{folder}: not a whole evaluation ({str(error).splitlines()[0]}); evaluate again") from error
     if missing := {"source", "target"} - set(table):

@@ -65,7 +65,7 @@ class OtherImages:
         """The file of each pair, in order; of all pairs, or of some, where a file may well be another one's.
 
         Raises:
-            PoseGANError: one is missing; the first is named as it is expected, beside the names that are there.
+            PoseGANError: one is missing; the first is named as it is expected, beside the names that are there. Or one has two files.
         """
         found = [self._of_pair(row, *pair) for row, pair in enumerate(pairs)]
         missing = [pair for pair, path in zip(pairs, found, strict=True) if path is None]
@@ -112,7 +112,10 @@ class OtherImages:
         if self._rows:
             return self._rows.get(row)
         first, second = (_plain(bare_file(name)) for name in (source, target))
-        return next((self._files[key] for joiner in JOINERS if (key := f"{first}{joiner}{second}") in self._files), None)
+        found = [self._files[key] for joiner in JOINERS if (key := f"{first}{joiner}{second}") in self._files]
+        if len(found) > 1:
+            raise PoseGANError(f"{self._folder}: {found[0].name} and {found[1].name} are the same pair's; remove one of them")
+        return found[0] if found else None
 
 
 def _plain(name: str) -> str:

@@ -1,5 +1,6 @@
 """Keypoints from elsewhere: which format a file is in, and which image of the archive an annotation means."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -41,9 +42,20 @@ def read_annotations(path: Path, form: str = "") -> list[Annotation]:
     else:
         annotations = read_format(path, form)
     refuse_unsaid_shares(path, annotations)
+    if others := told_others(annotations):
+        click.echo(f"{path}: {others}")
     if form == "coco" and annotations and not any(map(shown, annotations)):
-        raise PoseGANError(f"{path}: no annotation shows a joint: there is none, or every joint is -1 or of confidence 0")
+        others = f"; {others}" if others else ""
+        raise PoseGANError(f"{path}: no annotation shows a joint: there is none, or every joint is -1 or of confidence 0{others}")
     return annotations
+
+
+def told_others(annotations: Iterable[Annotation]) -> str:
+    """How many entries were left out, since they are of other classes than people's, and of which; empty where none was."""
+    counts = Counter(other for annotation in annotations for other in annotation.others)
+    classes = ", ".join(name for name, _ in counts.most_common(5)) + (", ..." if len(counts) > 5 else "")
+    entries = "1 entry" if counts.total() == 1 else f"{counts.total():,} entries"
+    return f"{entries} of other classes than people's left out ({classes})" if counts else ""
 
 
 def way_to_names(path: Path, name: str, form: str = "") -> str:

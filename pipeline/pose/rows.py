@@ -29,6 +29,7 @@ _CHUNKS_AHEAD = 2
 BAD_NAME = "expected a name such as 0002_c1s1_000451_03.jpg"
 UNANNOTATED = "no annotation names this image"
 NO_JOINT = "the annotation shows no joint"
+OTHER_CLASS = "the annotation shows nobody, but other classes than people's: "
 
 
 class Person(Protocol):
@@ -79,12 +80,17 @@ def annotate_archive(archive: zipfile.ZipFile, people: Mapping[str, Annotation])
     """
     for member, split in image_members(archive):
         person = people.get(member)
-        detail = UNANNOTATED if person is None else NO_JOINT
+        detail = UNANNOTATED if person is None else unseen(person)
         item = _decode(partial(read_member, archive), member, split)
         seen = person if person is not None and shown(person) and item.image is not None else None
         if seen is not None and item.image is not None and seen.size not in (None, item.image.size):
             seen = in_pixels(seen, item.image.size, stored_orientation(read_member(archive, member)))
         yield _row(item, seen, detail)
+
+
+def unseen(annotation: Annotation) -> str:
+    """The detail of an image whose annotation shows nobody."""
+    return OTHER_CLASS + ", ".join(sorted(set(annotation.others))) if annotation.others else NO_JOINT
 
 
 def estimate_members(read: Reader, members: Members, estimator: Detector, chunk: int) -> Iterator[Row]:

@@ -27,7 +27,7 @@ from pipeline.doubts import refuse_unbelievable, told
 from pipeline.photo_table import Photo, read_photos
 from pipeline.pose.annotations import Matched, match_annotations, read_annotations, way_to_names, without_doubtful
 from pipeline.pose.ray import estimate_on_ray
-from pipeline.pose.rows import NO_JOINT, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
+from pipeline.pose.rows import NO_JOINT, OTHER_CLASS, UNANNOTATED, Members, Reader, annotate_archive, estimate_members, keypoints_table
 from pipeline.pose.weights import with_local_weights
 from pipeline.raw_archive import image_members, open_archive, read_member
 from pipeline.stage_code import stage_code
@@ -168,6 +168,8 @@ def write_keypoints(out: Path, table: pa.Table, absent: Sequence[str] = (), phot
         summary += f"; nobody is left, mostly because {details.most_common(1)[0][0]}"
     if counts["unannotated"]:
         summary += f"; {counts['unannotated']:,} of no_person without an annotation"
+    if others := {detail: count for detail, count in details.items() if detail and detail.startswith(OTHER_CLASS)}:
+        summary += f"; {sum(others.values()):,} of no_person where {min(others)}"
     if absent:
         called = f" (images are named such as {table['image'][0]})" if len(table) else ""
         summary += f"; {len(absent):,} annotations without an image, such as {absent[0]}{called}"
@@ -179,6 +181,7 @@ _REMEDIES = {
     "unreadable": "get whole copies of them",
     "no_person": "look at the pictures, or name another detector in pose.weights",
     NO_JOINT: "every joint is missing, -1 or of confidence 0: look at how the annotations were written",
+    OTHER_CLASS: "give people category_id 1, or class 0 in YOLO's labels",
     UNANNOTATED: "name the annotations of these images in pose.annotations",
 }
 
@@ -195,9 +198,8 @@ def refuse_nobody(raw: Path, table: pa.Table) -> None:
         if kind == status
     )
     counts = ", ".join(f"{count:,} {name}" for name, count in statuses.most_common())
-    raise PoseGANError(
-        f"{raw}: no image has a person with joints ({counts}), such as {image}: {detail}; {_REMEDIES.get(detail, _REMEDIES[status])}"
-    )
+    remedy = next((_REMEDIES[key] for key in (NO_JOINT, OTHER_CLASS, UNANNOTATED) if (detail or "").startswith(key)), _REMEDIES[status])
+    raise PoseGANError(f"{raw}: no image has a person with joints ({counts}), such as {image}: {detail}; {remedy}")
 
 
 def _settled(config: PoseConfig, archive: zipfile.ZipFile, members: Members) -> PoseConfig:

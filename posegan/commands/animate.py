@@ -61,19 +61,24 @@ def animate(
     from posegan.inference.jobs import People
 
     with People(transfer, keypoints=keypoints) as people:
-        person = people.one(source).fitted
+        person = people.one(source)
+    if person.doubt:
+        click.echo(f"{source}: {person.doubt}", err=True)
     sequence = _sequence(poses, frames, steps, sigma, loop, transfer)
-    drawn = [_enlarged(picture, scale) for picture in _draw(transfer, person, sequence, grid)]
+    drawn = [_enlarged(picture, scale) for picture in _draw(transfer, person.fitted, sequence, grid)]
     write_moving(out, drawn, rate)
     click.echo(f"{out}: {len(drawn)} pictures written")
 
 
 def _sequence(text: str, frames: int, steps: int, sigma: float, loop: bool | None, transfer: "PoseTransfer") -> "Poses":
     from posegan.people.placing import between, fill_gaps, place_sequence, smooth
-    from posegan.people.pose_library import library_pose, walk
+    from posegan.people.pose_library import POSES, library_pose, pose_names, walk
 
+    if not text.strip():
+        raise PoseGANError("--poses: expected walking/SIDE, a list of poses, a folder of pictures or a video, got nothing")
     path = Path(text)
-    if path.is_dir() or path.suffix.lower() in VIDEOS:
+    built_in = text in (WALK, *POSES, *pose_names())  # also where a folder is called so, as of earlier results
+    if (path.is_dir() and not built_in) or path.suffix.lower() in VIDEOS:
         found = _found(path, frames, transfer)
         sequence = place_sequence(smooth(fill_gaps(found, longest=len(found)), sigma), *transfer.size)
         return between(sequence, steps, bool(loop))

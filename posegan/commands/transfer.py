@@ -18,10 +18,10 @@ from posegan.files import check_replaceable, note, noted, write_atomically
 from posegan.formats.names import ImageNames
 from posegan.formats.pair_csv import read_pair_csv
 from posegan.inference.pose_texts import PICTURES, parse_pose
-from posegan.places import FILE, OUTPUT_FILE_OR_FOLDER, PlacedCommand, check_places, is_there
+from posegan.places import FILE, MEANT, OUTPUT_FILE_OR_FOLDER, PlacedCommand, check_places, is_there
 
 if TYPE_CHECKING:
-    from posegan.inference.jobs import Drawn, Job
+    from posegan.inference.jobs import Aim, Drawn, Job
     from posegan.inference.transfer import PoseTransfer
 
 JSON = ".json"
@@ -31,7 +31,9 @@ _WRITERS, _WAITING = 4, 64  # threads, and results that may wait for them
 
 @click.command(cls=PlacedCommand)
 @click.argument("source", type=FILE, required=False)
-@click.option("--pose", help="A built-in pose such as walking-3/left, a picture of somebody, or FILE#IMAGE, a row of a file of keypoints.")
+@click.option(
+    "--pose", type=MEANT, help="A built-in pose such as walking-3/left, a picture of somebody, or FILE#IMAGE, a row of a file of keypoints."
+)
 @click.option("--pairs", type=FILE, help="A CSV from,to of pictures and poses, instead of SOURCE and --pose; its files are beside it.")
 @click.option(
     "--out", required=True, type=OUTPUT_FILE_OR_FOLDER, help="Where to write: .png, .jpg, .json (what was detected), or a folder for many."
@@ -93,6 +95,9 @@ def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int
                 bar.write(f"{result.job.source}, {result.job.pose.name}: not drawn: {result.error}")
             else:
                 writing.append(writers.submit(_write, result, grid, paste))
+                for name, doubt in ((result.job.source, result.source.doubt), (result.job.pose.name, _doubt(result.aim))):
+                    if doubt:
+                        bar.write(f"{name}: {doubt}")
                 if many:
                     bar.write(f"{result.job.source}, {result.job.pose.name}: {result.job.out}")
             while len(writing) > _WAITING:
@@ -103,6 +108,10 @@ def _run(jobs: "list[Job]", many: bool, grid: bool, paste: bool, batch_size: int
     if failures:
         raise PoseGANError(f"{failures:,} of {len(jobs):,} were not drawn, for the reasons above; the others are written")
     click.echo(f"{len(jobs):,} results written to {jobs[0].out.parent}" if many else f"{jobs[0].out}: written")
+
+
+def _doubt(aim: "Aim") -> str:
+    return aim.doubt if aim.person is None else aim.person.doubt
 
 
 def _write(drawn: "Drawn", grid: bool, paste: bool) -> None:

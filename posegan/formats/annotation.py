@@ -31,6 +31,7 @@ class Annotation(NamedTuple):
     keypoints: Keypoints  # (K, 3); 0, 0, 0 = missing
     confidence: float  # of the person, 0 .. 1; the mean of the visible joints' where the format has none, 0 for nobody
     size: tuple[int, int] | None = None  # width and height of the image that the keypoints count in, where the file says it, or FRACTIONS
+    others: tuple[str, ...] = ()  # of the image's entries that are of other classes than people's, and so were left out, these
 
 
 class Person(NamedTuple):

@@ -45,6 +45,7 @@ class _Category(NamedTuple):
 
     person: bool
     joints: list[str]
+    name: str = ""
 
 
 def read_coco(path: Path) -> list[Annotation]:
@@ -105,15 +106,20 @@ def _images_and_people(path: Path, content: Any) -> list[Annotation]:
         images[image["id"]] = (image["file_name"], size_of(image.get("width"), image.get("height")))
     categories = _categories(path, content.get("categories"))
     people: dict[Any, list[Person]] = {}
+    others: dict[Any, tuple[str, ...]] = {}
     for number, entry in enumerate(content["annotations"]):
         if not isinstance(entry, dict) or not _is_id(entry.get("image_id")) or entry["image_id"] not in images:
             raise damaged(path, f"annotations[{number}]", "expected the image_id of one of images")
         category = _category(path, f"annotations[{number}]", entry.get("category_id"), categories)
         if category.person:
             people.setdefault(entry["image_id"], []).extend(_people(path, f"annotations[{number}]", entry, category.joints))
+        else:
+            others[entry["image_id"]] = (*others.get(entry["image_id"], ()), category.name)
     if content["annotations"] and not any("keypoints" in entry for entry in content["annotations"]):
         raise PoseGANError(f"{path}: no annotation has keypoints; is it instances_*.json instead of person_keypoints_*.json?")
-    return [annotation_of(name, people.get(image, []), size) for image, (name, size) in images.items()]
+    return [
+        annotation_of(name, people.get(image, []), size)._replace(others=others.get(image, ())) for image, (name, size) in images.items()
+    ]
 
 
 def _categories(path: Path, entries: Any) -> dict[Any, _Category]:
@@ -133,7 +139,8 @@ def _categories(path: Path, entries: Any) -> dict[Any, _Category]:
             raise damaged(path, f"categories[{number}]", f"expected an id, a number or text, got {entry['id']!r}")
         joints = entry.get("keypoints")
         is_person = len(known) == 1 or str(entry.get("name")).strip().lower() == person
-        categories[entry.get("id")] = _Category(is_person, list(map(str, joints)) if isinstance(joints, list) else [])
+        names = list(map(str, joints)) if isinstance(joints, list) else []
+        categories[entry.get("id")] = _Category(is_person, names, str(entry.get("name")))
     return categories
 
 
@@ -153,18 +160,29 @@ def _category(path: Path, where: str, number: object, categories: Mapping[Any, _
 def _named_people(path: Path, entries: list[Any]) -> list[Annotation]:
     """Results without images: `image_id` is a file name, or the number that is one. Of several categories the first is people."""
     people: dict[str, list[Person]] = {}
+    others: dict[str, tuple[str, ...]] = {}
     if entries and all(isinstance(entry, dict) and "keypoints" not in entry for entry in entries):
         raise PoseGANError(f"{path}: no entry has keypoints; name the results of a pose model, not of one that finds boxes")
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict) or not _is_id(entry.get("image_id")):
             raise damaged(path, f"entry {number}", "expected an image_id that is a file name (a list alone has no images to look it up in)")
-    first = min((entry["category_id"] for entry in entries if isinstance(entry.get("category_id"), int)), default=None)
+    kinds = [kind for entry in entries if (kind := entry.get("category_id")) is not None]
+    person = _person_among(kinds)
     for number, entry in enumerate(entries):
-        image = entry["image_id"]
-        found = people.setdefault(str(int(image) if isinstance(image, float) else image), [])
-        if entry.get("category_id", first) == first:
+        image = str(int(entry["image_id"]) if isinstance(entry["image_id"], float) else entry["image_id"])
+        found = people.setdefault(image, [])
+        if entry.get("category_id") in (None, person):
             found.extend(_people(path, f"entry {number}", entry, []))
-    return [annotation_of(name, found) for name, found in people.items()]
+        else:
+            others[image] = (*others.get(image, ()), f"category_id {entry['category_id']}")
+    return [annotation_of(name, found)._replace(others=others.get(name, ())) for name, found in people.items()]
+
+
+def _person_among(kinds: list[Any]) -> Any:
+    """Which category of results is people's: the one that is called so, or the lowest number; the only one, whatever it is."""
+    called = next((kind for name in PERSON for kind in kinds if str(kind).strip().lower() == name), None)
+    numbers = [kind for kind in kinds if isinstance(kind, int | float)]
+    return called or min(numbers, default=kinds[0] if kinds else None)
 
 
 def _is_id(value: object) -> bool:

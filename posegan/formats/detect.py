@@ -41,6 +41,8 @@ _KEYS = {
     "animals": ("ControlNet's JSON of animals", "take a pose of a person"),
     "result": ("Label Studio's JSON", _AS_COCO),
     "data": ("perhaps Label Studio's JSON", _AS_COCO),
+    "pose_world_landmarks": ("MediaPipe's landmarks in metres", "write its pose_landmarks, which are fractions of the image"),
+    "predictions": ("what mmpose's inferencer returns", "write what stands in predictions, the people of an image, into a file of its own"),
     "info": ("JSON of COCO's kind without images or annotations", "name person_keypoints_*.json"),
 }
 
@@ -83,8 +85,10 @@ def _folder_format(folder: Path) -> str:
     if files:  # an empty list is an image of nobody, and tells nothing of the format
         path, content = next(((file, content) for file in files if (content := read_json(file))), (files[0], []))
         form = _json_format(path, content) if content else "openpose" if has_openposes_name(path) else "results"
-        if form == "coco":
+        if form == "coco" and _is_coco(content):
             raise PoseGANError(f"{folder}: holds COCO's JSON, such as {path.name}; name the file itself")
+        if form == "coco":
+            raise PoseGANError(f"{path}: JSON of no program that is known; docs/annotations.md lists what is read, or write it as COCO")
         return form
     if any(map(_is_label, files_below(folder, ".txt")[:100])):
         return "yolo"
@@ -105,6 +109,12 @@ def _json_format(path: Path, content: Any) -> str:
             if key in first:
                 raise PoseGANError(f"{path}: {name}, which is not read; {way_out}")
     return "coco"
+
+
+def _is_coco(content: Any) -> bool:
+    """Whether images are named in it, as in COCO's files and in results in its manner."""
+    first = next(filter(None, content), None) if isinstance(content, list) else content
+    return isinstance(first, dict) and bool({"images", "annotations", "image_id"} & first.keys())
 
 
 def _is_label(path: Path) -> bool:

@@ -5,11 +5,12 @@ Legend: N joints of the file, K = 18 of ours.
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import numpy as np
 
 from posegan.formats.annotation import Keypoints
-from posegan.skeleton import COCO_JOINTS, JOINT_COUNT, JOINTS, LEFT_SHOULDER, NECK, RIGHT_SHOULDER, TORSO, from_coco
+from posegan.skeleton import COCO_JOINTS, JOINT_COUNT, JOINTS, LEFT_SHOULDER, MIRROR, NECK, RIGHT_SHOULDER, TORSO, from_coco
 
 COCO, OPENPOSE_COCO, HALPE, MEDIAPIPE, WHOLE_BODY, HALPE_FULL, BODY_25 = 17, 18, 26, 33, 133, 136, 25
 # Halpe's and COCO-WholeBody's longer lists begin with COCO's 17 joints.
@@ -19,6 +20,7 @@ OPENPOSE_LIKE = (BODY_25, OPENPOSE_COCO, COCO)
 BODY_25_PLACES = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
 # Where each of COCO's 17 stands among MediaPipe's 33 landmarks.
 _MEDIAPIPE_PLACES = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
+_ALIKE = 0.85  # of two names' letters: left_sholder and left_shoulder are, left_heel and left_knee are not
 _KNOWN_COUNTS = {
     14: "CrowdPose, LSP or AI Challenger", 15: "OpenPose's MPI", 16: "MPII", COCO: "COCO", OPENPOSE_COCO: "OpenPose's COCO", 21: "a hand",
     BODY_25: "OpenPose's BODY_25", HALPE: "Halpe", MEDIAPIPE: "MediaPipe", 68: "a face", WHOLE_BODY: "COCO-WholeBody", HALPE_FULL: "Halpe",
@@ -66,13 +68,19 @@ def names_fault(names: Sequence[str], count: int) -> str:
         return ""
     if len(names) != count:
         as_coco = known[: len(COCO_JOINTS)] == list(COCO_JOINTS)
-        return "" if as_coco else f"its category names {len(names)} joints, and {count} stand here; name as many as there are"
+        return "" if as_coco else f"its file names {len(names)} joints, and {count} stand here; name as many as there are"
     if twice := next((joint for joint in JOINTS if known.count(joint) > 1), ""):
-        return f"its category has two joints called {twice}; name each joint once"
-    torso = [JOINTS[joint] for joint in TORSO]
-    if not set(torso) & set(known):
-        return f"its category names no {', '.join(torso)} ({', '.join(names[:3])}, ...); name them so"
-    return ""
+        return f"its file has two joints called {twice}; name each joint once"
+    torso = [JOINTS[joint] for joint in TORSO if JOINTS[joint] not in known]
+    if len(torso) == len(TORSO):
+        return f"its file names no {', '.join(torso)} ({', '.join(names[:3])}, ...); name them so"
+    unknown = [name for name, joint in zip(names, known, strict=True) if not joint]
+    for joint, other in zip(JOINTS, MIRROR, strict=True):
+        near = get_close_matches(_plain(joint), map(_plain, unknown), 1, _ALIKE)
+        if joint not in known and (near or JOINTS[other] in known):
+            meant = next((name for name in unknown if [_plain(name)] == near), "")
+            return f"its file names no {joint}, but {f'{meant!r}' if meant else JOINTS[other]}; name it so"
+    return f"its file names no {', '.join(torso)}, without which nobody is drawn; name them so" if torso else ""
 
 
 def are_numbers(names: Sequence[str]) -> bool:

@@ -49,6 +49,19 @@ def joints_outside(joints: Joints, sizes: npt.NDArray[np.float64]) -> npt.NDArra
     return beyond
 
 
+def outside_doubt(joints: Joints, size: tuple[int, int]) -> str:
+    """What is to be said of visible joints (K, 3) some of which lie outside of their image of (width, height); empty where none does."""
+    sides = np.array([size], dtype=np.float64)
+    outside = joints_outside(joints[None], sides)[0]
+    if not outside.any():
+        return ""
+    exchanged = not joints_outside(joints[None], sides[:, ::-1])[0].any()
+    hint = f"; are width and height exchanged? {size[1]}x{size[0]} would hold them" if exchanged else ""
+    joint, axis = np.argwhere(outside)[0].tolist()
+    count, place = int(outside.any(axis=1).sum()), f"{JOINTS[joint]}_{'xy'[axis]}: {joints[joint, axis]:g} of {size[0]}x{size[1]}"
+    return f"{count} of its {int((joints[:, 2] > 0).sum())} joints lie outside of the image, such as {place}{hint}"
+
+
 def refuse_outside(what: str, joints: Joints, size: tuple[int, int]) -> None:
     """Raise `PoseGANError` where every visible joint (K, 3) lies outside of its image of (width, height); `what` names the image."""
     outside = joints_outside(joints[None], np.array([size], dtype=np.float64))[0]

@@ -2,7 +2,7 @@
 
 | program | content |
 |---|---|
-| mmpose (`--pred-out-dir`, `--save-predictions`) | people of `keypoints` and `keypoint_scores`, or frames of them below `instance_info` |
+| mmpose (`--pred-out-dir`, `--save-predictions`) | people of `keypoints` and `keypoint_scores`, or frames of them in `instance_info` |
 | ultralytics (`Results.to_json`) | people of `keypoints`: lists x, y and visible; `confidence` |
 | MediaPipe | 33 landmarks of x, y, visibility in fractions of the image, or people of those, also below `landmarks`, `pose_landmarks` |
 """
@@ -23,7 +23,7 @@ from posegan.formats.annotation import (
     points_of,
     read_json,
 )
-from posegan.formats.joint_orders import COCO_LIKE, MEDIAPIPE, by_count, wanted
+from posegan.formats.joint_orders import COCO_LIKE, MEDIAPIPE, by_count, by_names, names_fault, wanted
 
 _LANDMARKS = ("landmarks", "pose_landmarks", "poseLandmarks")
 
@@ -32,9 +32,8 @@ def is_results(content: Any) -> bool:
     """Whether a file's content is of one of these programs."""
     if isinstance(content, dict):
         return "instance_info" in content or any(isinstance(content.get(key), list) for key in _LANDMARKS)
-    if not isinstance(content, list) or not content:
-        return False
-    return _is_landmarks(content) or _is_landmarks(content[0]) or (isinstance(content[0], dict) and _is_person_or_frame(content[0]))
+    first = next(filter(None, content), None) if isinstance(content, list) else None  # a person that is null or empty is nobody
+    return _is_landmarks(content) or _is_landmarks(first) or (isinstance(first, dict) and _is_person_or_frame(first))
 
 
 def read_results(path: Path) -> list[Annotation]:
@@ -51,8 +50,9 @@ def _read(path: Path, file: Path) -> list[Annotation]:
     content = read_json(path)
     if content and not is_results(content):
         raise damaged(path, "top level", "expected the people that mmpose, ultralytics or MediaPipe found in an image")
-    name = file.with_suffix("").as_posix()
+    name, names = file.with_suffix("").as_posix(), list[str]()
     if isinstance(content, dict) and "instance_info" in content:
+        names = _names(content.get("meta_info"))
         content = content["instance_info"]
         name = (file.parent / file.stem.removeprefix("results_")).as_posix()  # as mmpose's demos call them
     elif isinstance(content, dict):
@@ -61,22 +61,34 @@ def _read(path: Path, file: Path) -> list[Annotation]:
         raise damaged(path, "top level", "expected a list of people")
     if content and isinstance(content[0], dict) and "instances" in content[0]:
         frames = [frame.get("instances") if isinstance(frame, dict) else None for frame in content]
-        names = [name] if len(frames) == 1 else [f"{name}-{number}" for number in range(len(frames))]
-        return [_image(path, each, frame or []) for each, frame in zip(names, frames, strict=True)]
-    return [_image(path, name, [content] if _is_landmarks(content) else content)]
+        images = [name] if len(frames) == 1 else [f"{name}-{number}" for number in range(len(frames))]
+        return [_image(path, image, frame or [], names) for image, frame in zip(images, frames, strict=True)]
+    return [_image(path, name, [content] if _is_landmarks(content) else content, names)]
 
 
-def _image(path: Path, name: str, people: list[Any]) -> Annotation:
-    landmarks = bool(people) and _is_landmarks(people[0])
-    found = [_person(path, f"person {number}", entry) for number, entry in enumerate(people)]
+def _names(meta: Any) -> list[str]:
+    """The joints' names in their order, where mmpose wrote them: its models of 17 joints may be Human3.6M's."""
+    names = meta.get("keypoint_id2name") if isinstance(meta, dict) else None
+    if not isinstance(names, dict) or not all(str(number) in names for number in range(len(names))):
+        return []
+    return [str(names[str(number)]) for number in range(len(names))]
+
+
+def _image(path: Path, name: str, people: list[Any], names: list[str]) -> Annotation:
+    landmarks = _is_landmarks(next(filter(None, people), None))
+    found = [_person(path, f"person {number}", entry, names) for number, entry in enumerate(people) if entry]
     return annotation_of(name, [person for person in found if person.keypoints.any()], FRACTIONS if landmarks else None)
 
 
-def _person(path: Path, where: str, entry: Any) -> Person:
+def _person(path: Path, where: str, entry: Any, names: list[str]) -> Person:
     points = _points(entry)
     if points is None:
-        raise damaged(path, where, "expected keypoints of numbers, each with its confidence")
-    joints = by_count(points, COCO_LIKE)
+        raise damaged(path, where, "expected keypoints of numbers, x and y in pixels, each with its confidence")
+    if fault := names_fault(names, len(points)):
+        raise PoseGANError(f"{path}, {where}: {fault}")
+    joints = by_names(points, names)
+    if joints is None:
+        joints = by_count(points, COCO_LIKE)
     if joints is None:
         raise PoseGANError(f"{path}, {where}: {wanted(len(points), COCO_LIKE)}; export them as COCO, with their names in its categories")
     score: object = entry.get("bbox_score", entry.get("confidence")) if isinstance(entry, dict) else None
@@ -96,6 +108,8 @@ def _points(entry: Any) -> Keypoints | None:
         values = [[*place] for place in zip(x, y, strict=True)]
         # Without visibilities, ultralytics writes 0, 0 for a joint that it did not find.
         scores = [float(place != [0, 0]) for place in values] if scores is None else scores
+    if scores is not None and isinstance(values, list) and any(isinstance(value, list) and len(value) == 3 for value in values):
+        return None  # x, y and z, of which a 0 would be taken for a missing joint
     return points_of(values, scores)
 
 
@@ -108,4 +122,6 @@ def _is_landmarks(value: Any) -> bool:
 
 
 def _is_person_or_frame(entry: dict[str, Any]) -> bool:
+    if "image_id" in entry:  # a person of COCO's list, who may have `keypoint_scores` too
+        return False
     return "instances" in entry or isinstance(entry.get("keypoints"), dict) or ("keypoints" in entry and "keypoint_scores" in entry)

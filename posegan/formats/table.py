@@ -77,8 +77,8 @@ def read_keypoints(path: Path) -> Keypoints:
             others.append(pa.RecordBatch.from_arrays([batch.column(name) for name in head.names], schema=head))
         metadata = dict(file.schema_arrow.metadata or {})
     if mended:
-        lack = "1 joint lacks" if len(mended) == 1 else f"{len(mended):,} joints lack"
-        metadata[MENDED] = f"{lack} x, y or a confidence above 0 and counts as missing: {mended[0]}".encode()
+        lack, count = ("1 joint lacks", "counts") if len(mended) == 1 else (f"{len(mended):,} joints lack", "count")
+        metadata[MENDED] = f"{lack} x, y or a confidence above 0 and {count} as missing: {mended[0]}".encode()
     table = pa.Table.from_batches(others, head)
     _refuse_twice(path, table["image"])
     return Keypoints(table.cast(head.with_metadata(metadata or None)), joints)

@@ -2,7 +2,8 @@
 
 A line is class, the box's centre and size, then x, y, visibility or confidence of each joint (or x, y alone, 0 0 for a missing
 one), and in predictions a confidence of the person at the end. An empty file is an image of nobody. Where a folder has several
-classes, 0 is the people's.
+classes, 0 is the people's. COCO's 17 joints with such a confidence are as many numbers as Halpe's 26 without visibility, which are
+known by the middles of shoulders and hips, and refused.
 """
 
 from pathlib import Path
@@ -12,10 +13,13 @@ import numpy as np
 
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import FRACTIONS, Annotation, Keypoints, Person, annotation_of, damaged, files_below, is_number, read_text
-from posegan.formats.joint_orders import COCO, COCO_LIKE, by_count, wanted
+from posegan.formats.joint_orders import COCO, COCO_LIKE, HALPE, by_count, wanted
 
 _BOX = 5  # numbers before the joints: class, x, y, width, height
 _LARGEST = 2.0  # fractions of a box reach 1, and a little more at the image's edges
+_AMBIGUOUS = _BOX + 2 * HALPE  # which is _BOX + 3 * COCO + 1 too
+_HALPE_MIDDLES = ((18, 5, 6), (19, 11, 12))  # neck and hip, and the right and left ones that they lie between
+_NEAR = 0.1  # of the box's side: so near to the middle they are
 _NO_LABELS = ("classes.txt", "labels.txt", "notes.txt", "readme.txt", "train.txt", "val.txt", "test.txt")
 
 
@@ -34,6 +38,7 @@ _LAYOUTS = {_BOX + 2 * COCO: _Layout(COCO, 2, False), _BOX + 2 * COCO + 1: _Layo
 class _Line(NamedTuple):
     kind: float  # the class
     person: Person
+    halpe: bool | None  # whether its numbers may be Halpe's; None where they are not as many
 
 
 def is_yolo(text: str) -> bool:
@@ -51,12 +56,16 @@ def read_yolo(path: Path) -> list[Annotation]:
     files = [path] if not path.is_dir() else [file for file in files_below(path, ".txt") if file.name.lower() not in _NO_LABELS]
     names = [file.relative_to(path).with_suffix("").as_posix() if path.is_dir() else file.stem for file in files]
     lines = [_lines(file) for file in files]
+    doubtful = [line.halpe for image in lines for line in image if line.halpe is not None]
+    if doubtful and sum(doubtful) > len(doubtful) / 2:
+        raise PoseGANError(f"{path}: labels of {_AMBIGUOUS} numbers, Halpe's 26 joints without visibility; write a 1 behind each x and y")
     kinds = {line.kind for image in lines for line in image}
     if len(kinds) > 1 and 0 not in kinds:
         listed = ", ".join(f"{kind:g}" for kind in sorted(kinds))
         raise PoseGANError(f"{path}: labels of the classes {listed}, and none of 0, which is the people's; write 0 for people")
     people = [[line.person for line in image if len(kinds) == 1 or line.kind == 0] for image in lines]
-    return [annotation_of(name, image, FRACTIONS) for name, image in zip(names, people, strict=True)]
+    others = [tuple(f"class {line.kind:g}" for line in image if len(kinds) > 1 and line.kind != 0) for image in lines]
+    return [annotation_of(name, image, FRACTIONS)._replace(others=rest) for name, image, rest in zip(names, people, others, strict=True)]
 
 
 def _lines(path: Path) -> list[_Line]:
@@ -79,7 +88,17 @@ def _line(path: Path, number: int, fields: list[str]) -> _Line:
     joints = by_count(_points(numbers[_BOX : _BOX + layout.joints * layout.axes].reshape(-1, layout.axes)), COCO_LIKE)
     assert joints is not None  # the layouts are of known orders
     score = float(numbers[-1]) if layout.scored else None
-    return _Line(float(numbers[0]), Person(joints, score, float(numbers[3] * numbers[4])))
+    if score is not None and not 0 <= score <= 1:
+        raise damaged(
+            path, f"line {number}", f"expected a confidence, 0 .. 1, at the end, got {fields[-1]}; of tracks, leave the number out"
+        )
+    halpe = _is_halpe(numbers[_BOX:].reshape(-1, 2), numbers[3:_BOX]) if len(values) == _AMBIGUOUS else None
+    return _Line(float(numbers[0]), Person(joints, score, float(numbers[3] * numbers[4])), halpe)
+
+
+def _is_halpe(places: Keypoints, box: Keypoints) -> bool:
+    """Whether numbers, as 26 joints (N, 2) in a box of this (width, height), have Halpe's neck and hip where these belong."""
+    return all((np.abs(places[middle] - places[[one, other]].mean(axis=0)) <= _NEAR * box).all() for middle, one, other in _HALPE_MIDDLES)
 
 
 def _points(points: Keypoints) -> Keypoints:

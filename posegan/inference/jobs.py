@@ -15,7 +15,7 @@ import PIL.Image
 
 from posegan.errors import PoseGANError
 from posegan.formats.annotation import FRACTIONS, Annotation, in_pixels, scaled
-from posegan.formats.plausible import refuse_outside
+from posegan.formats.plausible import outside_doubt, refuse_outside
 from posegan.images import Picture
 from posegan.inference.pose_texts import PoseText, Row, read_row
 from posegan.inference.transfer import Fitted, PoseTransfer
@@ -38,6 +38,7 @@ class Person(NamedTuple):
     pose: PersonPose  # in pixels of the file's image
     fitted: Fitted
     photo: PIL.Image.Image | None  # the file's image, where it was asked to be kept
+    doubt: str = ""  # what is hard to believe of joints that a file has for it
 
     def described(self) -> dict[str, Any]:
         """What was detected, as JSON has it."""
@@ -119,7 +120,8 @@ class People:
             placed = as_person(row, path.name, image.size, UPRIGHT if same else stored_orientation(path.read_bytes()))
         except PoseGANError as error:
             return error
-        return self._person(path, image, placed)
+        person = self._person(path, image, placed)
+        return person if isinstance(person, PoseGANError) else person._replace(doubt=outside_doubt(placed.keypoints, image.size))
 
     def _person(self, path: Path, image: PIL.Image.Image, pose: PersonPose | None) -> Person | PoseGANError:
         try:
@@ -156,6 +158,7 @@ class Aim(NamedTuple):
 
     keypoints: Keypoints
     person: Person | None
+    doubt: str = ""  # what is hard to believe of its joints
 
 
 class Drawn(NamedTuple):
@@ -211,7 +214,7 @@ def read_aim(pose: PoseText, transfer: PoseTransfer, found: dict[Path, Person | 
         size: width and height of the image whose row of keypoints it is, if its file does not say.
 
     Raises:
-        PoseGANError: no such pose or row, or nobody whole in the picture.
+        PoseGANError: no such pose or row, nobody whole in the picture, or joints that all lie outside of their image.
     """
     if pose.picture is not None:
         person = found[pose.picture]
@@ -221,7 +224,11 @@ def read_aim(pose: PoseText, transfer: PoseTransfer, found: dict[Path, Person | 
     if pose.table is not None:
         row = read_row(pose.table, pose.row)
         if row.size != FRACTIONS:
-            return Aim(place_keypoints(row.keypoints, row.size or size, *transfer.size), None)
+            known = row.size or size
+            if known:
+                refuse_outside(pose.name, row.keypoints, known)
+            doubt = outside_doubt(row.keypoints, known) if known else ""
+            return Aim(place_keypoints(row.keypoints, known, *transfer.size), None, doubt)
         if size is None:
             raise PoseGANError(
                 f"{pose.table}: gives joints in fractions of an image and does not say its size; make a table of it with "

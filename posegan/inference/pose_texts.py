@@ -2,7 +2,7 @@
 
 | text | means |
 |---|---|
-| `sitting/left` | a pose of `posegan.people.pose_library` |
+| `sitting/left` | a pose of `posegan.people.pose_library`, also where a folder is called so; `./sitting/left` is that folder |
 | `keypoints.parquet#0002_c1s1_000451_03.jpg` | the row of that image in a table or in any other file of keypoints |
 | `person_keypoints.json` | the only person of such a file |
 | `somebody.jpg` | the pose of whom the detector finds there |
@@ -18,7 +18,7 @@ from posegan.formats.detect import detect_format, read_format
 from posegan.formats.names import OwnNames
 from posegan.formats.plausible import refuse_shares, refuse_unsaid_shares
 from posegan.people.detection import Keypoints
-from posegan.people.pose_library import POSES
+from posegan.people.pose_library import POSES, pose_names
 from posegan.places import is_there
 from posegan.skeleton import TORSO
 
@@ -51,6 +51,8 @@ def parse_pose(text: str, folder: Path = Path()) -> PoseText:
     if not text.strip():
         raise PoseGANError("expected a pose, a picture or FILE#IMAGE, got nothing")
     path = folder / text
+    if text in (*POSES, *pose_names()) and (path.is_dir() or not is_there(path)):
+        return PoseText(text)
     if not is_there(path):
         if text.partition("/")[0] in POSES:
             return PoseText(text)

@@ -41,9 +41,8 @@ def as_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
 class BatchNorm(nn.Module):
     """Each channel to mean 0 and variance 1 over the batch, then a gain and a bias of its own (Ioffe and Szegedy, 2015).
 
-    So a layer sees numbers of the same size whatever the layers before it do, and may learn in larger steps. When pictures are judged, the
-    answer to one must not depend on those beside it: running means of what was seen in training stand in. PyTorch's `nn.BatchNorm2d` is
-    this, and faster: taken below.
+    So a layer sees numbers of one size whatever the layers before it do, and may learn in larger steps. When pictures are judged, no answer
+    may depend on the others': running means from training stand in. PyTorch's `nn.BatchNorm2d` is this, and faster: taken below.
     """
 
     mean: Tensor

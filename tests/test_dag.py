@@ -2,6 +2,7 @@
 
 import ast
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,8 @@ def test_git_leaves_the_outputs_to_dvc(stage):
     for out in stages()[stage]["outs"]:
         ignored = subprocess.run(["git", "check-ignore", out, f"{out}/"], cwd=ROOT, check=False, capture_output=True)
         assert ignored.returncode == 0, f".gitignore lacks {out}"
+
+
+def test_what_python_writes_beside_the_sources_is_none_of_a_stages_inputs() -> None:
+    line = [sys.executable, "-m", "dvc", "check-ignore", "pipeline/train/__pycache__/stage.cpython-311.pyc"]
+    assert subprocess.run(line, cwd=ROOT, capture_output=True, check=False).returncode == 0

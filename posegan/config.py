@@ -235,11 +235,13 @@ class LossConfig(Section):
     nearest_neighbour_window: Literal[1, 3, 5, 7]
     offset_smoothness: Weight
     feature_matching: Weight
+    gradient_penalty: Weight
 
     @model_validator(mode="after")
-    def _matched_by_somebody(self) -> Self:
-        if self.feature_matching > 0 and self.adversarial == 0:
-            raise ValueError("feature_matching: expected 0 where loss.adversarial is 0, with which no discriminator is trained")
+    def _by_a_discriminator(self) -> Self:
+        for name in ("feature_matching", "gradient_penalty"):
+            if getattr(self, name) > 0 and self.adversarial == 0:
+                raise ValueError(f"{name}: expected 0 where loss.adversarial is 0, with which no discriminator is trained")
         return self
 
 

@@ -24,6 +24,7 @@ from posegan.training.losses import (
     discriminator_loss,
     feature_matching_loss,
     generator_adversarial_loss,
+    gradient_penalty,
     nearest_neighbour_loss,
     offset_smoothness_loss,
     perceptual_loss,
@@ -120,6 +121,17 @@ def test_feature_matching_sums_the_blocks_mean_differences_and_teaches_the_gener
     assert all(feature.grad is None for feature in real)
 
 
+def test_the_gradient_penalty_is_the_squared_slope_where_that_is_the_same_everywhere() -> None:
+    torch.manual_seed(0)
+    slope = torch.randn(3 * 8 * 4, dtype=torch.float64)
+    images = torch.randn(1, 3 * 8 * 4, dtype=torch.float64).expand(20_000, -1)
+    near = images + 0.05 * torch.randn_like(images)
+    here, there = (judged((values @ slope).view(-1, 1, 1, 1)) for values in (images, near))
+    torch.testing.assert_close(gradient_penalty(here, there, 0.05), slope.square().sum(), rtol=0.05, atol=0)
+    half = [judged(F.pad(judgement.logits[0], (0, 1))) for judgement in (here, there)]  # beside each a patch without any slope
+    torch.testing.assert_close(gradient_penalty(*half, 0.05), slope.square().sum() / 2, rtol=0.05, atol=0)
+
+
 def test_l1_weighs_the_body_and_keeps_the_mean_weight_at_one() -> None:
     _, _, keypoints, _ = game()
     target = torch.zeros(2, 3, 128, 64)
@@ -172,7 +184,7 @@ def test_smoothness_of_a_map_one_pixel_wide_is_a_number() -> None:
 
 
 def config(**weights: Any) -> LossConfig:
-    zero = {term.name: 0.0 for term in TERMS} | {"nearest_neighbour_window": 3, "l1_ground": 1.0, "l1_block": 1}
+    zero = {term.name: 0.0 for term in TERMS} | {"gradient_penalty": 0.0, "nearest_neighbour_window": 3, "l1_ground": 1.0, "l1_block": 1}
     return LossConfig.model_validate(zero | weights)
 
 
@@ -223,7 +235,8 @@ def test_only_terms_of_positive_weight_are_computed(term: Term) -> None:
 
 
 def test_every_weight_is_a_term_s_and_every_term_has_one() -> None:
-    assert {term.name for term in TERMS} == LossConfig.model_fields.keys() - {"nearest_neighbour_window", "l1_ground", "l1_block"}
+    others = {"nearest_neighbour_window", "l1_ground", "l1_block", "gradient_penalty"}  # the last is the discriminator's
+    assert {term.name for term in TERMS} == LossConfig.model_fields.keys() - others
 
 
 def test_terms_of_trained_filters_have_their_plain_names(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from posegan.config import Params, load_params
 from posegan.data import to_float
 from posegan.model.networks import Discriminator, Generator
-from posegan.training.losses import GeneratorLoss
+from posegan.training.losses import GeneratorLoss, gradient_penalty
 from posegan.training.updates import Pair, update_discriminator, update_generator
 from tests.support.tiny_run import ROOT, random_batch, tiny_params
 
@@ -62,6 +62,25 @@ def test_the_discriminator_s_step_does_not_reach_the_generator() -> None:
     output = generator(pair.source, pair.source_keypoints, pair.target_keypoints)
     update_discriminator(discriminator, torch.optim.Adam(discriminator.parameters()), [pair], [output.image])
     assert all(weight.grad is None for weight in generator.parameters())
+
+
+def test_a_gradient_penalty_makes_a_steep_discriminator_flatter() -> None:
+    _, discriminator, pair = players(recipe("ours"), 4)
+    with torch.no_grad():
+        for weight in discriminator.parameters():
+            weight.mul_(3)
+
+    def slope() -> float:
+        torch.manual_seed(1)
+        with torch.no_grad():
+            condition = discriminator.condition(pair.source, pair.source_keypoints, pair.target_keypoints)
+            return gradient_penalty(*discriminator(condition, pair.target, pair.target + 0.05 * torch.randn_like(pair.target))).item()
+
+    before, optimiser = slope(), torch.optim.Adam(discriminator.parameters(), lr=0.01)
+    for _ in range(10):
+        terms = update_discriminator(discriminator, optimiser, [pair], [pair.target], penalty=1.0)
+        assert terms.keys() == {"discriminator", "gradient_penalty"}
+    assert slope() < before / 4
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

@@ -185,7 +185,7 @@ def _update_players(run: Run, generator: nn.Module, discriminator: nn.Module, pa
     terms: dict[str, Tensor] = {}
     if run.params.loss.adversarial > 0:
         with _autocast(state, settings):
-            terms |= update_discriminator(discriminator, state.discriminator_optimiser, pairs, images)
+            terms |= update_discriminator(discriminator, state.discriminator_optimiser, pairs, images, run.params.loss.gradient_penalty)
     with _autocast(state, settings):
         # The plain discriminator and not the averaging one: it stands still here, and has no gradients to average.
         terms |= update_generator(state.discriminator, state.generator_optimiser, run.losses, pairs, outputs)

@@ -19,6 +19,7 @@ from posegan.model.networks import GeneratorOutput, Judgement
 # Siarohin et al., 2018, section 3.3, and the settings of its PercLoss ablation.
 NEAREST_NEIGHBOUR_LAYER = "relu1_2"
 PERCEPTUAL_LAYER = "relu2_1"
+PENALTY_NOISE = 0.05  # of images in [-1, 1]: large enough that bfloat16 tells the logits apart
 
 
 def discriminator_loss(real: Judgement, fake: Judgement) -> Tensor:
@@ -33,6 +34,21 @@ def generator_adversarial_loss(fake: Judgement) -> Tensor:
 
 def _over_sizes(loss: Callable[[Tensor], Tensor], judged: Judgement) -> Tensor:
     return torch.stack([loss(logits).mean() for logits in judged.logits]).mean()
+
+
+def gradient_penalty(logits: Judgement, moved: Judgement, noise: float = PENALTY_NOISE) -> Tensor:
+    """How steeply the discriminator judges about real images: the mean of its patches' squared slopes, over sizes of patches too.
+
+    The slope is what a move by Gaussian noise of deviation `noise` makes of a logit, divided by `noise`. The mean of its square over
+    noise is the squared gradient, R1's (Mescheder et al., 2018), up to terms of the order of `noise` squared, and no derivative of a
+    derivative is taken (Lin et al., "Diffusion Adversarial Post-Training", 2025, equation 5).
+
+    Args:
+        logits: the judgement of real images.
+        moved: that of the same with noise added.
+    """
+    steps = zip(logits.logits, moved.logits, strict=True)
+    return torch.stack([(there - here).square().mean() for here, there in steps]).mean() / noise**2
 
 
 def feature_matching_loss(real: Judgement, fake: Judgement) -> Tensor:

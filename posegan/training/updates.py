@@ -17,7 +17,7 @@ from torch.optim import Adam, Optimizer
 
 from posegan.model.geometry import mirrored_keypoints
 from posegan.model.networks import Discriminator, Generator, GeneratorOutput, Judgement
-from posegan.training.losses import GeneratorLoss, discriminator_loss
+from posegan.training.losses import PENALTY_NOISE, GeneratorLoss, discriminator_loss, gradient_penalty
 
 
 class Pair(NamedTuple):
@@ -44,19 +44,23 @@ class Pair(NamedTuple):
 
 
 def update_discriminator(
-    discriminator: nn.Module, optimiser: Optimizer, pairs: Sequence[Pair], generated: Iterable[Tensor]
+    discriminator: nn.Module, optimiser: Optimizer, pairs: Sequence[Pair], generated: Iterable[Tensor], penalty: float = 0.0
 ) -> dict[str, Tensor]:
     """One step towards telling real from generated; nothing of it reaches the network that generated.
 
-    The batch comes in equal parts, whose gradients add up to that of the whole; `generated` has the images of each.
+    The batch comes in equal parts, whose gradients add up to that of the whole; `generated` has the images of each. A `penalty`
+    above 0 is the weight of `gradient_penalty`, for which the real images are judged a second time.
     """
-    losses = []
+    terms = []
     for pair, images in zip(pairs, generated, strict=True):
-        real, fake = discriminator(_condition(discriminator, pair), pair.target, images.detach())
-        losses.append(discriminator_loss(real, fake))
-        (losses[-1] / len(pairs)).backward()  # type: ignore[no-untyped-call]
+        moved = [pair.target + PENALTY_NOISE * torch.randn_like(pair.target)] if penalty > 0 else []
+        real, fake, *near = discriminator(_condition(discriminator, pair), pair.target, images.detach(), *moved)
+        terms.append({"discriminator": discriminator_loss(real, fake)})
+        if near:
+            terms[-1]["gradient_penalty"] = penalty * gradient_penalty(real, near[0])
+        (torch.stack(list(terms[-1].values())).sum() / len(pairs)).backward()  # type: ignore[no-untyped-call]
     _step(optimiser)
-    return _means([{"discriminator": loss} for loss in losses])
+    return _means(terms)
 
 
 def update_generator(

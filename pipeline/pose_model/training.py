@@ -178,7 +178,8 @@ def callbacks(phase: Phase) -> dict[str, Any]:
 
     def begin(trainer: Any) -> None:
         """One core is left idle otherwise, half of a small machine; channels_last is faster on a CPU."""
-        torch.set_num_threads(os.cpu_count() or 1)
+        ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        torch.set_num_threads(ours or 1)
         trainer.model.to(memory_format=torch.channels_last)
         # Here, and not in a model class of our own: checkpoints hold the model's class by name, which others could not import.
         trainer.model.criterion = _known_joints_loss(trainer.model)

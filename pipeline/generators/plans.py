@@ -40,6 +40,10 @@ PLANS = {
                 | {"iterations": 7_000, "constant_rate": 0.4, "validate_every": 500, "checkpoint_every": 500, "keep_checkpoints": 20},
                 "loss": {"l1": 30.0, "l1_block": 1, "l1_ground": 0.1},
             },
+            {  # which the penalty prevents
+                "train": _REAL | {"iterations": 12_000, "constant_rate": 0.5, "validate_every": 500, "checkpoint_every": 500},
+                "loss": {"l1": 30.0, "l1_block": 1, "l1_ground": 0.1, "gradient_penalty": 0.02},
+            },
         ),
         "Its first 80,000 pairs were seen before pictures began with the copies laid together.",
     ),

@@ -65,7 +65,7 @@ def train(
 ) -> None:  # fmt: skip
     """Train the detector on drawings, real crops and pictures without people, measure it, and write its card.
 
-    About an hour and a half on two CPU cores. The real crops are Market-1501's, for research only: so are the weights.
+    About an hour on two CPU cores. The real crops are Market-1501's, for research only: so are the weights.
     """
     check_cards(out)  # now, and not after the training
     start = there(start, "--start", "official YOLOv8n-pose weights, yolov8n-pose.pt, which ultralytics fetches")

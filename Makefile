@@ -60,7 +60,7 @@ wheel: .venv/ready  ## Build dist/*.whl, the library alone, and draw a picture w
 	$(BASE) -m venv build/bare/venv
 	build/bare/venv/bin/python -m pip install --quiet dist/*.whl
 	cp posegan/demo/people/1.jpg posegan/demo/people/keypoints.csv build/bare
-	cd build/bare && venv/bin/posegan transfer 1.jpg --keypoints keypoints.csv --pose walking-3/left --out drawn.png
+	cd build/bare && venv/bin/posegan transfer 1.jpg --keypoints keypoints.csv --pose walking-3/left --model drawn --out drawn.png
 	@du -sh dist/*.whl build/bare/venv; echo "Picture: build/bare/drawn.png"
 
 lessons: .venv/ready  ## Run the six lessons, from a classifier in NumPy to a conditional GAN

@@ -128,7 +128,9 @@ def train(run: Run, stop: threading.Event | None = None) -> Iterator[Record]:
                 terms = _update_players(run, generator, discriminator, pairs)
                 state.step += 1
                 # Average: samples, validation and the exported file all show these weights, which jitter less.
-                update_ema(state.ema, state.generator, ema_decay(state.step, settings.ema_decay))
+                # A warm start's first weights are worth keeping, and need no warm-up.
+                decay = settings.ema_decay if settings.initial else ema_decay(state.step, settings.ema_decay)
+                update_ema(state.ema, state.generator, decay)
                 state.means.add(state.step, terms)  # sums stay on the device: no waiting for it
 
                 # Log: the means since the last time. Reading them waits for the device, so it counts as the step's time.

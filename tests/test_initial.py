@@ -10,10 +10,13 @@ from posegan.config import Params, parse_params
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.model.generator_file import DISCRIMINATOR, save_generator
+from posegan.training.checkpoints import CheckpointFolder
+from posegan.training.data import TrainingData
 from posegan.training.initial import DISCRIMINATOR_SHA256, save_discriminator, start_warm
+from posegan.training.loop import start, train
 from posegan.training.run_name import run_content, run_name
 from posegan.training.state import TrainingState
-from tests.support.tiny_run import tiny_params
+from tests.support.tiny_run import RandomStream, random_batch, tiny_params
 
 CPU = torch.device("cpu")
 
@@ -45,6 +48,16 @@ def test_both_players_and_the_average_go_on_from_the_file(tmp_path: Path) -> Non
     told = start_warm(state, params)
     assert equal(state.generator, before.ema) and equal(state.ema, before.ema) and equal(state.discriminator, before.discriminator)
     assert told == f"starts from {path} and discriminator.safetensors beside it"
+
+
+def test_its_average_begins_with_the_file_s_weights_and_needs_no_warm_up(tmp_path: Path) -> None:
+    path, before = written(tmp_path)
+    params = warm(path, train={"iterations": 1, "ema_decay": 0.9})
+    data = TrainingData(RandomStream(), [random_batch(1000)], random_batch(1001))
+    run = start(params, data, CheckpointFolder(tmp_path / "states", 1), CPU)
+    list(train(run))
+    for average, first, now in zip(run.state.ema.parameters(), before.ema.parameters(), run.state.generator.parameters(), strict=True):
+        torch.testing.assert_close(average, 0.9 * first + 0.1 * now)
 
 
 def test_without_its_discriminator_a_generator_starts_alone(tmp_path: Path) -> None:

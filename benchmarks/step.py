@@ -45,6 +45,7 @@ class Variant(NamedTuple):
     bfloat16: bool = False
     channels_last: bool = False
     compile: str = "none"
+    penalty: float = 0.0  # the weight of the discriminator's slope, loss.gradient_penalty
 
 
 VARIANTS = {
@@ -55,6 +56,7 @@ VARIANTS = {
     "bfloat16-channels-last": Variant(bfloat16=True, channels_last=True),
     "compiled": Variant(bfloat16=True, channels_last=True, compile="default"),
     "graphs": Variant(bfloat16=True, channels_last=True, compile="reduce-overhead"),
+    "penalty": Variant(penalty=0.02),
 }
 
 
@@ -95,7 +97,7 @@ class Players:
 def our_step(players: Players, pair: Pair) -> Tensor:
     """The iteration of posegan.training.loop."""
     output = players.generator(pair.source, pair.source_keypoints, pair.target_keypoints)
-    update_discriminator(players.discriminator, players.discriminator_optimiser, [pair], [output.image])
+    update_discriminator(players.discriminator, players.discriminator_optimiser, [pair], [output.image], players.variant.penalty)
     terms = update_generator(players.discriminator, players.generator_optimiser, players.losses, [pair], [output])
     return torch.stack(list(terms.values())).sum()
 

@@ -3,7 +3,7 @@
 The pictures are harder: three colours, cluttered ground, hidden parts, and few of them to learn from. A deep CNN has two troubles here.
 It is slow to learn: each layer has to follow the layers before it, say the norm's inventors. And it learns its few pictures by heart.
 Batch normalisation is for the first, dropout for the second. Four networks, the same but for these two, make four rows of one table.
-With the norm the rate is three times as large: that it may be is the point of it, and at this rate a network without learns nothing.
+With the norm the rate is three times as large: that it may be is the point of it. At this rate the others learn late, or never.
 
 Legend: B pictures of a batch; a shape (B, channels, height, width) stands behind the line it is of.
 """

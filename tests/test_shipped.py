@@ -22,8 +22,8 @@ from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.inference.model_names import named_model
 from posegan.inference.shipped import CARD, DEFAULT, FOLDER, GENERATOR, shipped_generators
-from posegan.model.generator_file import DISCRIMINATOR, read_generator_card, save_generator
-from posegan.training.initial import DISCRIMINATOR_SHA256, save_discriminator, start_warm
+from posegan.model.generator_file import DISCRIMINATOR, load_generator, read_generator_card, save_generator
+from posegan.training.initial import DISCRIMINATOR_SHA256, read_discriminator, save_discriminator, start_warm
 from posegan.training.state import TrainingState
 from tests.support.tiny_run import ROOT, tiny_params
 from tests.support.use_fixtures import drawn_person
@@ -66,6 +66,7 @@ def test_a_plan_is_what_its_weights_were_trained_with(name: str) -> None:
         assert {key: loss[key] for key in stretch.get("loss", {})} == stretch.get("loss", {})
         own = {key: value for key, value in was.items() if value != "recipe" and key != "initial_sha256"}
         assert {key: value for key, value in own.items() if planned[key] != value} == {}
+    assert card["averaged"] == PLANS[name].averaged
     assert [bool(was["initial_sha256"]) for was in cards] == [number > 0 for number in range(len(cards))]
 
 
@@ -121,7 +122,7 @@ def sections(iterations: int) -> dict[str, dict[str, Any]]:
 
 def test_packing_halves_both_networks_and_keeps_them_a_pair(tmp_path: Path) -> None:
     folder = trained(tmp_path / "run")
-    pack("real", folder / "models", tmp_path / "shipped" / "real", [sections(4), sections(2)])
+    pack("real", [folder / "models"], tmp_path / "shipped" / "real", [sections(4), sections(2)])
     out = tmp_path / "shipped" / "real"
     card = json.loads((out / CARD).read_text())
     assert card["trained_on"] == f"12 pairs of {PLANS['real'].people}"
@@ -131,13 +132,28 @@ def test_packing_halves_both_networks_and_keeps_them_a_pair(tmp_path: Path) -> N
     assert "## real" in (tmp_path / "shipped" / "README.md").read_text()
 
 
+def test_the_mean_of_several_ends_is_packed_with_the_last_one_s_discriminator(tmp_path: Path) -> None:
+    one, other = trained(tmp_path / "one"), tmp_path / "other"
+    state = TrainingState(tiny_params(train={"seed": 5}), torch.device("cpu"))
+    judge = save_discriminator(other / "models" / DISCRIMINATOR, state.discriminator, tiny_params().model)
+    provenance = {"step": "6", "recipe": "ours", "torch": "2", DISCRIMINATOR_SHA256: judge}
+    save_generator(other / "models" / GENERATOR, state.ema, tiny_params().model, tiny_params().image, provenance)
+    pack("real", [one / "models", other / "models"], tmp_path / "real", [sections(4), sections(2)])
+    files = [load_generator(folder / GENERATOR) for folder in (one / "models", other / "models", tmp_path / "real")]
+    for first, last, mean in zip(*(network.parameters() for network in files), strict=True):
+        torch.testing.assert_close(mean, (first + last) / 2, atol=1e-3, rtol=1e-3)  # half precision
+    kept = read_discriminator(tmp_path / "real" / DISCRIMINATOR, tiny_params().model)
+    torch.testing.assert_close(kept["first.weight"], state.discriminator.first.weight.detach(), atol=1e-3, rtol=1e-3)
+    assert "- the mean of the weights that its last 2 stretches ended with" in (tmp_path / "README.md").read_text()
+
+
 def test_a_card_has_what_was_measured_and_a_page_shows_it(tmp_path: Path) -> None:
     metrics = {"pairs": 9, "ssim": 0.25, "pck": 0.5, "warp_pck": 0.125, "real_pck": 0.9, "mask_l1": 0.1, "sharpness": None}
     found = figures(metrics, "a detector")
     assert found["rows"]["generated"] == dict.fromkeys(COLUMNS) | {"ssim": 0.25, "pck": 0.5, "mask_l1": 0.1}
     assert found["rows"]["warped"]["pck"] == 0.125
     assert found["rows"]["real"] == {"ssim": 1.0, "mask_ssim": 1.0, "mask_l1": 0.0, "pck": 0.9, "ds": None, "sharpness": 1.0}
-    pack("drawn", trained(tmp_path / "run") / "models", tmp_path / "drawn", [sections(6)])
+    pack("drawn", [trained(tmp_path / "run") / "models"], tmp_path / "drawn", [sections(6)])
     write_card(tmp_path / "drawn", {"measured": {"real": found}})
     text = (tmp_path / "README.md").read_text()
     assert "9 test pairs of real people, whom no training saw; joints found by a detector" in text
@@ -181,7 +197,9 @@ def test_one_command_runs_the_stages_once_packs_and_measures_on_both(tmp_path: P
 
     monkeypatch.setattr(command, "run", run)
     monkeypatch.setattr(command, "FOLDER", tmp_path / "shipped")
-    monkeypatch.setitem(PLANS, "real", PLANS["real"]._replace(stretches=({"train": {"iterations": 5}}, {"train": {"iterations": 7}})))
+    monkeypatch.setitem(
+        PLANS, "real", PLANS["real"]._replace(stretches=({"train": {"iterations": 5}}, {"train": {"iterations": 7}}), averaged=1)
+    )
     files = market(tmp_path / "market")
     options = ["--work", str(tmp_path), "--real", str(files.archive), "--annotations", str(files.annotations), "--pairs", str(files.pairs)]
     result = CliRunner().invoke(main, ["train", "real", *options])

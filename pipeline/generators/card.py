@@ -11,7 +11,7 @@ from pipeline.generators.plans import PLANS
 from posegan.files import sha256_of, write_atomically
 from posegan.inference.shipped import CARD, GENERATOR
 from posegan.model.generator_file import DISCRIMINATOR, load_generator, read_generator_card, save_generator
-from posegan.model.networks import Discriminator
+from posegan.model.networks import Discriminator, Generator
 from posegan.training.initial import DISCRIMINATOR_SHA256, read_discriminator, save_discriminator
 
 # What a card has of metrics.json, for each kind of test pairs: columns, and the rows that they are measured for.
@@ -20,22 +20,24 @@ ROWS = {"generated": "", "warped": "warp_", "copied": "copy_", "real": "real_"}
 _PERFECT = {"ssim": 1.0, "mask_ssim": 1.0, "mask_l1": 0.0, "sharpness": 1.0}  # of the real image against itself
 
 
-def pack(name: str, models: Path, folder: Path, stretches: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
+def pack(name: str, ends: Sequence[Path], folder: Path, stretches: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
     """Write a training's generator and discriminator in half precision into `folder`, with a card that has no figures yet.
 
     Args:
         name: of the plan.
-        models: the folder that the train stage wrote.
+        ends: the folders that the train stage wrote, of each stretch whose generator counts: the mean of their weights is taken
+            (Izmailov et al., "Averaging Weights Leads to Wider Optima", 2018), and the last one's discriminator.
         folder: that of the shipped generator.
         stretches: the sections `train` and `loss` that it was trained with, one pair after the other.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    models = ends[-1]
     made = read_generator_card(models / GENERATOR)
     judge = Discriminator(made.model)
     judge.load_state_dict(read_discriminator(models / DISCRIMINATOR, made.model))
     judged = save_discriminator(folder / DISCRIMINATOR, judge, made.model, torch.float16)
     provenance = made.provenance | {"shipped_as": name, DISCRIMINATOR_SHA256: judged}
-    save_generator(folder / GENERATOR, load_generator(models / GENERATOR), made.model, made.image, provenance, torch.float16)
+    save_generator(folder / GENERATOR, mean_generator([end / GENERATOR for end in ends]), made.model, made.image, provenance, torch.float16)
     pairs = sum(stretch["train"]["iterations"] * stretch["train"]["batch_size"] for stretch in stretches)
     plan = PLANS[name]
     write_card(
@@ -53,10 +55,20 @@ def pack(name: str, models: Path, folder: Path, stretches: Sequence[Mapping[str,
             "model": made.model.model_dump(),
             "train": [{key: value for key, value in sorted(stretch["train"].items()) if key != "initial"} for stretch in stretches],
             "loss": [dict(stretch["loss"]) for stretch in stretches],
+            "averaged": len(ends),
             "torch": provenance["torch"],
             "measured": {},
         },
     )
+
+
+def mean_generator(paths: Sequence[Path]) -> Generator:
+    """The generator of the last file with the mean of the weights of all, which are of one architecture."""
+    generators = [load_generator(path) for path in paths]
+    with torch.no_grad():
+        for weights in zip(*(generator.parameters() for generator in generators), strict=True):
+            weights[-1].copy_(torch.stack(weights).mean(dim=0))
+    return generators[-1]
 
 
 def figures(metrics: Mapping[str, Any], detector: str) -> dict[str, Any]:
@@ -91,6 +103,7 @@ def _section(card: Mapping[str, Any]) -> str:
         f"half precision, {card['bytes'] / 1e6:.1f} MB, SHA-256 {card['sha256']}",
         f"- trained on {card['trained_on']}",
         f"- terms: {card['terms']}",
+        *([f"- the mean of the weights that its last {card['averaged']} stretches ended with"] if card["averaged"] > 1 else []),
         *([f"- {card['remark']}"] if card["remark"] else []),
         f"- made by `{card['command']}`",
     ]

@@ -51,23 +51,33 @@ def main() -> None:
 
 @main.command()
 @_options
-@click.option("--trained", type=FILE, help="Take the finished training in this folder (params.yaml, models/) as the last stretch.")
+@click.option(
+    "--trained",
+    type=FILE,
+    multiple=True,
+    help="Take the finished training in this folder (params.yaml, models/) as a last stretch; in order.",
+)
 def train(
-    name: str, work: Path, real: Path | None, annotations: Path | None, pairs: Path | None, judge: str, trained: Path | None
+    name: str, work: Path, real: Path | None, annotations: Path | None, pairs: Path | None, judge: str, trained: tuple[Path, ...]
 ) -> None:  # fmt: skip
     """Train the generator NAME by the pipeline's own stages, pack it into posegan/generators/, and measure it.
 
     Stopped, the same command goes on. Market-1501 is for research only: so is what `real` makes of it.
     """
     market = _market(real, annotations, pairs, judge)
-    stretches = [_sections(changed(_params(), stretch)) for stretch in PLANS[name].stretches]
-    if trained is None:
+    plan = PLANS[name]
+    stretches = [_sections(changed(_params(), stretch)) for stretch in plan.stretches]
+    if trained:
+        if not plan.averaged <= len(trained) <= len(stretches):
+            raise PoseGANError(f"--trained: expected {plan.averaged} to {len(stretches)} folders, one a stretch, got {len(trained)}")
+        ends = [folder / "models" for folder in trained]
+        done = [_sections(yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))) for folder in trained]
+        stretches[-len(done) :] = done
+    else:
         folder = work / f"train-{name}"
         prepare(folder, data_of(name, market))
-        models = train_stretches(folder, stretches)
-    else:
-        models, stretches[-1] = trained / "models", _sections(yaml.safe_load((trained / "params.yaml").read_text(encoding="utf-8")))
-    pack(name, models, FOLDER / name, stretches)
+        ends = train_stretches(folder, stretches)
+    pack(name, ends[-plan.averaged :], FOLDER / name, stretches)
     measure_all(name, work, market)
 
 
@@ -78,23 +88,24 @@ def measure(name: str, work: Path, real: Path | None, annotations: Path | None, 
     measure_all(name, work, _market(real, annotations, pairs, judge))
 
 
-def train_stretches(folder: Path, stretches: Sequence[dict[str, dict[str, Any]]]) -> Path:
-    """Train in `folder` with each stretch's sections in turn, from where the one before ended; gives the folder of the last one's models.
+def train_stretches(folder: Path, stretches: Sequence[dict[str, dict[str, Any]]]) -> list[Path]:
+    """Train in `folder` with each stretch's sections in turn, from where the one before ended; gives the folders of their models.
 
     The sections `train` are given the address of what they start from.
     """
-    models = folder / "models"
+    ends: list[Path] = []
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     for number, stretch in enumerate(stretches, 1):
-        if number > 1:
-            stretch["train"].update(initial=str((models / GENERATOR).absolute()), initial_sha256=sha256_of(models / GENERATOR))
+        if ends:
+            start = ends[-1] / GENERATOR
+            stretch["train"].update(initial=str(start.absolute()), initial_sha256=sha256_of(start))
         write_atomically(folder / "params.yaml", yaml.safe_dump({**params, **stretch}, sort_keys=False))
         run(folder, "train")
-        models = folder / f"stretch-{number}"
+        ends.append(folder / f"stretch-{number}")
         for name in (GENERATOR, DISCRIMINATOR):
-            with atomic_path(models / name) as temporary:
+            with atomic_path(ends[-1] / name) as temporary:
                 shutil.copyfile(folder / "models" / name, temporary)
-    return models
+    return ends
 
 
 def measure_all(name: str, work: Path, market: Market | None) -> None:

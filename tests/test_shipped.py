@@ -197,9 +197,8 @@ def test_one_command_runs_the_stages_once_packs_and_measures_on_both(tmp_path: P
 
     monkeypatch.setattr(command, "run", run)
     monkeypatch.setattr(command, "FOLDER", tmp_path / "shipped")
-    monkeypatch.setitem(
-        PLANS, "real", PLANS["real"]._replace(stretches=({"train": {"iterations": 5}}, {"train": {"iterations": 7}}), averaged=1)
-    )
+    stretches = tuple({"train": {"iterations": iterations}} for iterations in (5, 7))
+    monkeypatch.setitem(PLANS, "real", PLANS["real"]._replace(stretches=stretches, averaged=2))
     files = market(tmp_path / "market")
     options = ["--work", str(tmp_path), "--real", str(files.archive), "--annotations", str(files.annotations), "--pairs", str(files.pairs)]
     result = CliRunner().invoke(main, ["train", "real", *options])
@@ -211,6 +210,7 @@ def test_one_command_runs_the_stages_once_packs_and_measures_on_both(tmp_path: P
         *(("judge-real", stage) for stage in (*data, "evaluate")),
     ]
     card = json.loads((tmp_path / "shipped" / "real" / CARD).read_text())
+    assert card["averaged"] == 2
     assert starts == ["", str(tmp_path / "train-real" / "stretch-1" / GENERATOR)]
     assert card["train"][1]["initial_sha256"] == sha256_of(tmp_path / "train-real" / "stretch-1" / GENERATOR)
     assert {kind: each["rows"]["generated"]["pck"] for kind, each in card["measured"].items()} == {"drawn": 0.5, "real": 0.5}
@@ -218,6 +218,20 @@ def test_one_command_runs_the_stages_once_packs_and_measures_on_both(tmp_path: P
     assert CliRunner().invoke(main, ["measure", "real", "--work", str(tmp_path)]).exit_code == 0
     assert ran == [("judge-drawn", "evaluate")]
     assert set(json.loads((tmp_path / "shipped" / "real" / CARD).read_text())["measured"]) == {"drawn", "real"}
+
+
+def test_finished_trainings_are_taken_in_order_and_as_many_as_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[tuple[list[Path], list[dict[str, Any]]]] = []
+    monkeypatch.setattr(command, "pack", lambda name, ends, folder, stretches: packed.append((list(ends), list(stretches))))
+    monkeypatch.setattr(command, "measure_all", lambda *_: None)
+    folders = [trained(tmp_path / str(number)) for number in range(3)]
+    options = [option for folder in folders for option in ("--trained", str(folder))]
+    assert CliRunner().invoke(main, ["train", "real", *options]).exit_code == 0
+    ends, stretches = packed[0]
+    assert ends == [folder / "models" for folder in folders]
+    assert [stretch["train"]["iterations"] for stretch in stretches] == [10_000, *[tiny_params().train.iterations] * 3]
+    result = CliRunner().invoke(main, ["train", "real", *options[:4]])
+    assert (result.exit_code, result.output) == (1, "error: --trained: expected 3 to 4 folders, one a stretch, got 2\n")
 
 
 def test_a_stage_that_fails_ends_it_and_missing_files_are_one_line(tmp_path: Path) -> None:

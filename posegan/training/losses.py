@@ -41,7 +41,7 @@ def gradient_penalty(logits: Judgement, moved: Judgement, noise: float = PENALTY
 
     The slope is what a move by Gaussian noise of deviation `noise` makes of a logit, divided by `noise`. The mean of its square over
     noise is the squared gradient, R1's (Mescheder et al., 2018), up to terms of the order of `noise` squared, and no derivative of a
-    derivative is taken (Lin et al., "Diffusion Adversarial Post-Training", 2025, equation 5).
+    derivative is taken (Lin et al., "Diffusion Adversarial Post-Training for One-Step Video Generation", 2025).
 
     Args:
         logits: the judgement of real images.

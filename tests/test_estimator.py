@@ -16,7 +16,8 @@ from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.images import decode_image
 from posegan.people.detectors import CROP_SIZE, SCENE_SIZE, scene_size, settled, verified_weights
-from posegan.people.estimator import PersonPose, PoseEstimator, choose_person
+from posegan.people.estimator import PersonPose, PoseEstimator, choose_person, lower_precision
+from posegan.people.yolo import import_yolo
 from posegan.skeleton import NECK, from_coco
 from tests.support import forked
 from tests.support.small_market import jpeg
@@ -250,6 +251,23 @@ def test_bfloat16_finds_about_the_same(weights: Path, estimator: PoseEstimator) 
         assert exact is not None
         assert rough is not None
         assert abs(exact.confidence - rough.confidence) < 0.02
+
+
+@pytest.mark.parametrize("architecture", ["yolov8n-pose", "yolo11n-pose", "yolo26n-pose"])
+def test_in_bfloat16_only_what_gives_places_stays_exact(architecture: str) -> None:
+    network = import_yolo()(f"{architecture}.yaml", task="pose").model.eval().requires_grad_(False)
+    network.fuse(verbose=False)
+    exact, rough = set[str](), set[str]()
+    lower_precision(network, torch.bfloat16)
+    for name, layer in network.named_modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(lambda _, __, out, name=name: (exact if out.dtype == torch.float32 else rough).add(name))
+    with torch.inference_mode():
+        found = network(torch.zeros(1, 3, 64, 64, dtype=torch.bfloat16))
+    assert (found[0] if isinstance(found, tuple) else found).dtype == torch.float32
+    assert exact and all(name.startswith(f"model.{len(network.model) - 1}.") for name in exact)
+    assert all(name.endswith(".conv") for name in rough)  # with an activation behind them
+    assert not any(name.endswith(".conv") for name in exact - {f"model.{len(network.model) - 1}.dfl.conv"})
 
 
 def test_a_missing_device_is_named(weights: Path) -> None:

@@ -37,6 +37,7 @@ def _options(command: _Command) -> _Command:
         click.option("--real", type=FILE, help="Market-1501's zip, whole or in part."),
         click.option("--annotations", type=FILE, help="Folder of the published market-annotation-train.csv and -test.csv."),
         click.option("--pairs", type=FILE, help="List of real test pairs.  [default: market-pairs-test.csv in that folder]"),
+        click.option("--vgg", type=FILE, help="VGG-19's weights for stretches that look at features.  [default: torchvision's official ones]"),
         click.option("--judge", default="", help="Weights of the detector behind DS and PCK of real people.  [default: the shipped ones]"),
     ]
     for option in reversed(options):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from posegan.errors import PoseGANError
+from posegan.files import sha256_of
 from posegan.formats.pair_csv import read_pair_csv
 
 Changes = Mapping[str, Mapping[str, Any]]
@@ -53,6 +54,12 @@ PLANS = {
                    "checkpoint_every": 500, "keep_checkpoints": 4},
                 "loss": {"l1": 30.0, "l1_block": 1, "l1_ground": 0.1, "gradient_penalty": 0.02},
             },
+            {  # VGG-19's relu2_1, whose channels had a mean of 1; a weight for features of another scale is another
+                "train": _REAL
+                | {"seed": 4, "iterations": 8_800, "constant_rate": 0.7, "ema_decay": 0.9995, "sample_every": 2200, "validate_every": 500,
+                   "checkpoint_every": 500, "keep_checkpoints": 6},
+                "loss": {"l1": 30.0, "l1_block": 1, "l1_ground": 0.1, "gradient_penalty": 0.02, "perceptual": 0.2},
+            },
         ),
         averaged=3,
         remark="Its first 80,000 pairs were seen before pictures began with the copies laid together.",
@@ -73,12 +80,14 @@ class Market(NamedTuple):
         annotations: a folder of the published joints, `ANNOTATIONS`.
         pairs: the list of test pairs; None: `PAIRS` in that folder.
         judge: weights of a detector that sees such images; "": the shipped one.
+        vgg: weights of VGG-19 for the stretches that look at features; None: torchvision's official ones.
     """
 
     archive: Path
     annotations: Path
     pairs: Path | None = None
     judge: str = ""
+    vgg: Path | None = None
 
     @property
     def pair_list(self) -> Path:
@@ -111,11 +120,13 @@ def data_of(kind: str, market: Market | None) -> Changes:
         raise PoseGANError("--real and --annotations are missing: the zip of Market-1501 and the folder of its published joints")
     market.checked()
     judge = {"weights": str(Path(market.judge).absolute()), "image_size": 256} if market.judge else {}
+    features = {"weights": str(market.vgg.absolute()), "sha256": sha256_of(market.vgg)} if market.vgg else {"weights": "official"}
     return {
         "dataset": {"source": "archive", "path": str(market.archive.absolute())},
         "pose": {"source": "annotations", "annotations": [str((market.annotations / name).absolute()) for name in ANNOTATIONS],
                  "trust_unpinned": bool(market.judge)},
         "pair": {"test_pairs": str(market.pair_list.absolute())},
+        "features": features,
         "evaluate": {"pairs": sum(1 for _ in read_pair_csv(market.pair_list)), "detector": judge},
     }  # fmt: skip
 

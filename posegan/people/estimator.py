@@ -76,7 +76,7 @@ class PoseEstimator:
         self._network.to(memory_format=torch.channels_last)  # the pixels' own order: 1.6 times as many images a second on a CPU
         self._stride = int(self._network.stride.max())
         if self._dtype != torch.float32:
-            _lower_precision(self._network, self._dtype)
+            lower_precision(self._network, self._dtype)
         self._is_shipped, self._warned = path == shipped().path.resolve(), False
         self._crop_size = shipped().image_size if self._is_shipped else CROP_SIZE
 
@@ -201,13 +201,21 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _lower_precision(network: Any, precision: torch.dtype) -> None:
-    """Compute in `precision` up to the head, and there in float32.
+def lower_precision(network: Any, precision: torch.dtype) -> None:
+    """Compute in `precision` up to the last convolutions of the head's branches, and from there on in float32.
 
     What the head puts out are places in pixels, of which bfloat16 has steps of half a pixel at 64.
     """
-    network.to(precision)
-    network.model[-1].float().register_forward_pre_hook(lambda _, features: ([each.float() for each in features[0]], *features[1:]))
+    from ultralytics.nn.modules.conv import Conv
+
+    head = network.to(precision).model[-1].float()
+    for block in head.modules():
+        if isinstance(block, Conv):  # with its activation, so none of the last ones, which are bare
+            block.to(precision)
+    for layer in head.modules():
+        own = next(layer.parameters(recurse=False), None)
+        if own is not None:
+            layer.register_forward_pre_hook(lambda _, inputs, dtype=own.dtype: tuple(each.to(dtype) for each in inputs))
 
 
 def choose_person(boxes: torch.Tensor, confidences: torch.Tensor, height: int, width: int) -> torch.Tensor:

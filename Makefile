@@ -52,7 +52,7 @@ pose-model: .venv/ready  ## Train the shipped pose detector again and measure it
 
 generator: .venv/ready  ## Train a shipped generator again and measure it: NAME=real|drawn REAL=market.zip ANNOTATIONS=folder
 	$(PYTHON) -m pipeline.generators train $(or $(NAME),drawn) $(if $(REAL),--real $(REAL)) \
-		$(if $(ANNOTATIONS),--annotations $(ANNOTATIONS)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(JUDGE),--judge $(JUDGE))
+		$(if $(ANNOTATIONS),--annotations $(ANNOTATIONS)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(JUDGE),--judge $(JUDGE)) $(if $(VGG),--vgg $(VGG))
 
 wheel: .venv/ready  ## Build dist/*.whl, the library alone, and draw a picture with it in a bare environment, build/bare
 	rm -rf dist build/bare && mkdir -p dist build/bare

@@ -66,7 +66,7 @@ def test_a_plan_is_what_its_weights_were_trained_with(name: str) -> None:
         assert {key: loss[key] for key in stretch.get("loss", {})} == stretch.get("loss", {})
         own = {key: value for key, value in was.items() if value != "recipe" and key != "initial_sha256"}
         assert {key: value for key, value in own.items() if planned[key] != value} == {}
-    assert card["averaged"] == PLANS[name].averaged
+    assert tuple(card["averaged"]) == PLANS[name].averaged
     assert [bool(was["initial_sha256"]) for was in cards] == [number > 0 for number in range(len(cards))]
 
 
@@ -144,7 +144,7 @@ def test_the_mean_of_several_ends_is_packed_with_the_last_one_s_discriminator(tm
         torch.testing.assert_close(mean, (first + last) / 2, atol=1e-3, rtol=1e-3)  # half precision
     kept = read_discriminator(tmp_path / "real" / DISCRIMINATOR, tiny_params().model)
     torch.testing.assert_close(kept["first.weight"], state.discriminator.first.weight.detach(), atol=1e-3, rtol=1e-3)
-    assert "- the mean of the weights that its last 2 stretches ended with" in (tmp_path / "README.md").read_text()
+    assert "- weights averaged: after stretch 4, the mean of what 3 came to; after stretch 5" in (tmp_path / "README.md").read_text()
 
 
 def test_a_card_has_what_was_measured_and_a_page_shows_it(tmp_path: Path) -> None:
@@ -166,6 +166,17 @@ def market(folder: Path) -> Market:
         (folder / name).touch()
     (folder / "pairs.csv").write_text("from,to\na.jpg,b.jpg\nb.jpg,a.jpg\n")
     return Market(folder / "market.zip", folder, folder / "pairs.csv", str(folder / "judge.pt"))
+
+
+def test_the_network_that_features_are_of_is_pinned_where_it_is_named(tmp_path: Path) -> None:
+    files = market(tmp_path / "market")
+    assert data_of("real", files)["features"] == {"weights": "official"}
+    (tmp_path / "vgg.pth").write_bytes(b"weights")
+    named = {"weights": str(tmp_path / "vgg.pth"), "sha256": sha256_of(tmp_path / "vgg.pth")}
+    assert data_of("real", files._replace(vgg=tmp_path / "vgg.pth"))["features"] == named
+    (tmp_path / "vgg.pth").unlink()
+    with pytest.raises(PoseGANError, match=r"vgg.pth: no such file"):
+        files._replace(vgg=tmp_path / "vgg.pth").checked()
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -198,7 +209,7 @@ def test_one_command_runs_the_stages_once_packs_and_measures_on_both(tmp_path: P
     monkeypatch.setattr(command, "run", run)
     monkeypatch.setattr(command, "FOLDER", tmp_path / "shipped")
     stretches = tuple({"train": {"iterations": iterations}} for iterations in (5, 7))
-    monkeypatch.setitem(PLANS, "real", PLANS["real"]._replace(stretches=stretches, averaged=2))
+    monkeypatch.setitem(PLANS, "real", PLANS["real"]._replace(stretches=stretches, averaged=(1, 2)))
     files = market(tmp_path / "market")
     options = ["--work", str(tmp_path), "--real", str(files.archive), "--annotations", str(files.annotations), "--pairs", str(files.pairs)]
     result = CliRunner().invoke(main, ["train", "real", *options])
@@ -210,7 +221,7 @@ def test_one_command_runs_the_stages_once_packs_and_measures_on_both(tmp_path: P
         *(("judge-real", stage) for stage in (*data, "evaluate")),
     ]
     card = json.loads((tmp_path / "shipped" / "real" / CARD).read_text())
-    assert card["averaged"] == 2
+    assert card["averaged"] == [1, 2]
     assert starts == ["", str(tmp_path / "train-real" / "stretch-1" / GENERATOR)]
     assert card["train"][1]["initial_sha256"] == sha256_of(tmp_path / "train-real" / "stretch-1" / GENERATOR)
     assert {kind: each["rows"]["generated"]["pck"] for kind, each in card["measured"].items()} == {"drawn": 0.5, "real": 0.5}
@@ -224,14 +235,60 @@ def test_finished_trainings_are_taken_in_order_and_as_many_as_count(tmp_path: Pa
     packed: list[tuple[list[Path], list[dict[str, Any]]]] = []
     monkeypatch.setattr(command, "pack", lambda name, ends, folder, stretches: packed.append((list(ends), list(stretches))))
     monkeypatch.setattr(command, "measure_all", lambda *_: None)
+    monkeypatch.setitem(PLANS, "real", PLANS["real"]._replace(averaged=(1,) * 5))
     folders = [trained(tmp_path / str(number)) for number in range(3)]
     options = [option for folder in folders for option in ("--trained", str(folder))]
     assert CliRunner().invoke(main, ["train", "real", *options]).exit_code == 0
     ends, stretches = packed[0]
-    assert ends == [folder / "models" for folder in folders]
-    assert [stretch["train"]["iterations"] for stretch in stretches] == [10_000, *[tiny_params().train.iterations] * 3]
-    result = CliRunner().invoke(main, ["train", "real", *options[:4]])
-    assert (result.exit_code, result.output) == (1, "error: --trained: expected 3 to 4 folders, one a stretch, got 2\n")
+    assert ends == [folders[-1] / "models"]
+    assert [stretch["train"]["iterations"] for stretch in stretches] == [10_000, 7_000, *[tiny_params().train.iterations] * 3]
+    monkeypatch.setitem(PLANS, "real", PLANS["real"]._replace(averaged=(1, 1, 1, 1, 2)))
+    result = CliRunner().invoke(main, ["train", "real", *options[:2]])
+    assert (result.exit_code, result.output.count("--trained: the mean is one of 2 weights, and these folders have 1")) == (1, 1)
+    result = CliRunner().invoke(main, ["train", "real", *options, *options])
+    assert (result.exit_code, result.output) == (1, "error: --trained: expected up to 5 folders, one a stretch, got 6\n")
+
+
+def test_a_finished_training_goes_on_from_what_ships_and_the_mean_begins_with_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[tuple[list[Path], list[dict[str, Any]]]] = []
+    monkeypatch.setattr(command, "pack", lambda name, ends, folder, stretches: packed.append((list(ends), list(stretches))))
+    monkeypatch.setattr(command, "measure_all", lambda *_: None)
+    folder = trained(tmp_path / "run")
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["train"]["initial"] = str(tmp_path / "before" / GENERATOR)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    assert CliRunner().invoke(main, ["train", "real", "--trained", str(folder)]).exit_code == 0
+    ends, stretches = packed[0]
+    assert ends == [tmp_path / "before", folder / "models"]
+    assert [stretch["train"] for stretch in stretches[:-1]] == card_of("real")["train"][:4]
+    assert stretches[-1]["train"] == params["train"]
+
+
+def test_a_stretch_in_the_middle_comes_to_a_mean_from_which_the_next_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, seeds, starts = tmp_path / "train", iter((1, 2, 3)), list[str]()
+    folder.mkdir()
+    (folder / "params.yaml").write_text("{}")
+
+    def run(folder: Path, _: str) -> None:
+        starts.append(yaml.safe_load((folder / "params.yaml").read_text())["train"].get("initial_sha256", ""))
+        trained(folder)
+        params = tiny_params(train={"seed": next(seeds)})
+        made = read_generator_card(folder / "models" / GENERATOR)
+        ema = TrainingState(params, torch.device("cpu")).ema
+        save_generator(folder / "models" / GENERATOR, ema, made.model, made.image, made.provenance)
+
+    monkeypatch.setattr(command, "run", run)
+    ends = command.train_stretches(folder, [sections(1), sections(1), sections(1)], (1, 2, 2))
+    assert ends == [folder / f"stretch-{number}" for number in (1, 2, 3)]
+    own = [TrainingState(tiny_params(train={"seed": seed}), torch.device("cpu")).ema for seed in (1, 2, 3)]
+    first, second, third = (list(load_generator(end / GENERATOR).parameters()) for end in ends)
+    for number, weights in enumerate(zip(*(list(network.parameters()) for network in own), strict=True)):
+        torch.testing.assert_close(first[number], weights[0])
+        torch.testing.assert_close(second[number], (weights[0] + weights[1]) / 2)
+        torch.testing.assert_close(third[number], weights[2])  # its mean is taken where it is packed
+    assert starts == ["", *(sha256_of(end / GENERATOR) for end in ends[:2])]
 
 
 def test_a_stage_that_fails_ends_it_and_missing_files_are_one_line(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def pack(name: str, ends: Sequence[Path], folder: Path, stretches: Sequence[Mapp
             "model": made.model.model_dump(),
             "train": [{key: value for key, value in sorted(stretch["train"].items()) if key != "initial"} for stretch in stretches],
             "loss": [dict(stretch["loss"]) for stretch in stretches],
-            "averaged": len(ends),
+            "averaged": list(plan.averaged),
             "torch": provenance["torch"],
             "measured": {},
         },
@@ -69,6 +69,12 @@ def mean_generator(paths: Sequence[Path]) -> Generator:
         for weights in zip(*(generator.parameters() for generator in generators), strict=True):
             weights[-1].copy_(torch.stack(weights).mean(dim=0))
     return generators[-1]
+
+
+def save_mean(path: Path, paths: Sequence[Path]) -> None:
+    """Write `mean_generator` of `paths` to `path`, which may be the last of them, with the card of that."""
+    made = read_generator_card(paths[-1])
+    save_generator(path, mean_generator(paths), made.model, made.image, made.provenance)
 
 
 def figures(metrics: Mapping[str, Any], detector: str) -> dict[str, Any]:
@@ -103,11 +109,17 @@ def _section(card: Mapping[str, Any]) -> str:
         f"half precision, {card['bytes'] / 1e6:.1f} MB, SHA-256 {card['sha256']}",
         f"- trained on {card['trained_on']}",
         f"- terms: {card['terms']}",
-        *([f"- the mean of the weights that its last {card['averaged']} stretches ended with"] if card["averaged"] > 1 else []),
+        *_means(card["averaged"]),
         *([f"- {card['remark']}"] if card["remark"] else []),
         f"- made by `{card['command']}`",
     ]
     return "\n".join([*facts, *(_table(kind, each) for kind, each in card["measured"].items()), ""])
+
+
+def _means(averaged: Sequence[int]) -> list[str]:
+    """Where weights were averaged, told in a line."""
+    means = [f"after stretch {number}, the mean of what {count} came to" for number, count in enumerate(averaged, 1) if count > 1]
+    return [f"- weights averaged: {'; '.join(means)}"] if means else []
 
 
 def _table(kind: str, each: Mapping[str, Any]) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 import click
 import yaml
 
-from pipeline.generators.card import figures, pack, write_card
+from pipeline.generators.card import figures, pack, save_mean, write_card
 from pipeline.generators.plans import PLANS, Changes, Market, changed, data_of
 from posegan.cli import ProgramGroup
 from posegan.errors import PoseGANError
 from posegan.files import atomic_path, sha256_of, write_atomically
-from posegan.inference.shipped import FOLDER, GENERATOR
+from posegan.inference.shipped import CARD, FOLDER, GENERATOR
 from posegan.model.generator_file import DISCRIMINATOR
 from posegan.places import FILE, WORKING_FOLDER
 
@@ -37,7 +37,9 @@ def _options(command: _Command) -> _Command:
         click.option("--real", type=FILE, help="Market-1501's zip, whole or in part."),
         click.option("--annotations", type=FILE, help="Folder of the published market-annotation-train.csv and -test.csv."),
         click.option("--pairs", type=FILE, help="List of real test pairs.  [default: market-pairs-test.csv in that folder]"),
-        click.option("--vgg", type=FILE, help="VGG-19's weights for stretches that look at features.  [default: torchvision's official ones]"),
+        click.option(
+            "--vgg", type=FILE, help="VGG-19's weights for stretches that look at features.  [default: torchvision's official ones]"
+        ),
         click.option("--judge", default="", help="Weights of the detector behind DS and PCK of real people.  [default: the shipped ones]"),
     ]
     for option in reversed(options):
@@ -59,44 +61,49 @@ def main() -> None:
     help="Take the finished training in this folder (params.yaml, models/) as a last stretch; in order.",
 )
 def train(
-    name: str, work: Path, real: Path | None, annotations: Path | None, pairs: Path | None, judge: str, trained: tuple[Path, ...]
+    name: str, work: Path, real: Path | None, annotations: Path | None, pairs: Path | None, vgg: Path | None, judge: str,
+    trained: tuple[Path, ...],
 ) -> None:  # fmt: skip
     """Train the generator NAME by the pipeline's own stages, pack it into posegan/generators/, and measure it.
 
     Stopped, the same command goes on. Market-1501 is for research only: so is what `real` makes of it.
     """
-    market = _market(real, annotations, pairs, judge)
+    market = _market(real, annotations, pairs, judge, vgg)
     plan = PLANS[name]
     stretches = [_sections(changed(_params(), stretch)) for stretch in plan.stretches]
     if trained:
-        if not plan.averaged <= len(trained) <= len(stretches):
-            raise PoseGANError(f"--trained: expected {plan.averaged} to {len(stretches)} folders, one a stretch, got {len(trained)}")
-        ends = [folder / "models" for folder in trained]
+        if len(trained) > len(stretches):
+            raise PoseGANError(f"--trained: expected up to {len(stretches)} folders, one a stretch, got {len(trained)}")
         done = [_sections(yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))) for folder in trained]
-        stretches[-len(done) :] = done
+        stretches = [*_shipped_stretches(name, stretches)[: -len(done)], *done]
+        starts = [Path(stretch["train"]["initial"]).parent for stretch in done if stretch["train"]["initial"]]
+        ends = [*starts, trained[-1] / "models"]
+        if len(ends) < plan.averaged[-1]:
+            raise PoseGANError(f"--trained: the mean is one of {plan.averaged[-1]} weights, and these folders have {len(ends)}; name more")
     else:
         folder = work / f"train-{name}"
         prepare(folder, data_of(name, market))
-        ends = train_stretches(folder, stretches)
-    pack(name, ends[-plan.averaged :], FOLDER / name, stretches)
+        ends = train_stretches(folder, stretches, plan.averaged)
+    pack(name, ends[-plan.averaged[-1] :], FOLDER / name, stretches)
     measure_all(name, work, market)
 
 
 @main.command()
 @_options
-def measure(name: str, work: Path, real: Path | None, annotations: Path | None, pairs: Path | None, judge: str) -> None:
+def measure(name: str, work: Path, real: Path | None, annotations: Path | None, pairs: Path | None, vgg: Path | None, judge: str) -> None:
     """Judge the shipped generator NAME on drawn test people, and on real ones where --real names them; write its card."""
-    measure_all(name, work, _market(real, annotations, pairs, judge))
+    measure_all(name, work, _market(real, annotations, pairs, judge, vgg))
 
 
-def train_stretches(folder: Path, stretches: Sequence[dict[str, dict[str, Any]]]) -> list[Path]:
-    """Train in `folder` with each stretch's sections in turn, from where the one before ended; gives the folders of their models.
+def train_stretches(folder: Path, stretches: Sequence[dict[str, dict[str, Any]]], averaged: Sequence[int]) -> list[Path]:
+    """Train in `folder` with each stretch's sections in turn, from what the one before came to; gives the folders of their models.
 
-    The sections `train` are given the address of what they start from.
+    A stretch comes to the mean of `averaged` weights, as `Plan` has it; the last one's folder holds its end alone. The sections
+    `train` are given the address of what they start from.
     """
     ends: list[Path] = []
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    for number, stretch in enumerate(stretches, 1):
+    for number, (stretch, count) in enumerate(zip(stretches, averaged, strict=True), 1):
         if ends:
             start = ends[-1] / GENERATOR
             stretch["train"].update(initial=str(start.absolute()), initial_sha256=sha256_of(start))
@@ -106,6 +113,8 @@ def train_stretches(folder: Path, stretches: Sequence[dict[str, dict[str, Any]]]
         for name in (GENERATOR, DISCRIMINATOR):
             with atomic_path(ends[-1] / name) as temporary:
                 shutil.copyfile(folder / "models" / name, temporary)
+        if count > 1 and number < len(stretches):
+            save_mean(ends[-1] / GENERATOR, [end / GENERATOR for end in ends[-count:]])
     return ends
 
 
@@ -155,12 +164,20 @@ def _sections(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: dict(params[name]) for name in ("train", "loss")}
 
 
+def _shipped_stretches(name: str, planned: Sequence[dict[str, dict[str, Any]]]) -> list[dict[str, dict[str, Any]]]:
+    """The sections that the shipped generator's stretches had, and the plan's where it had fewer."""
+    path = FOLDER / name / CARD
+    card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"train": [], "loss": []}
+    had = [{"train": train, "loss": loss} for train, loss in zip(card["train"], card["loss"], strict=True)]
+    return [*had[: len(planned)], *planned[len(had) :]]
+
+
 def _params() -> dict[str, Any]:
     params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     return params
 
 
-def _market(real: Path | None, annotations: Path | None, pairs: Path | None, judge: str) -> Market | None:
+def _market(real: Path | None, annotations: Path | None, pairs: Path | None, judge: str, vgg: Path | None) -> Market | None:
     if (real is None) != (annotations is None):
         raise PoseGANError("--real and --annotations belong together: the zip of Market-1501 and the folder of its published joints")
-    return None if real is None or annotations is None else Market(real, annotations, pairs, judge).checked()
+    return None if real is None or annotations is None else Market(real, annotations, pairs, judge, vgg).checked()

@@ -197,19 +197,24 @@ def test_an_official_name_is_taken_from_the_cache(weights: Path, tmp_path: Path,
         verified_weights("yolo11n-pose.pt", "0" * 64)
 
 
-def test_with_the_shipped_weights_neither_batches_nor_threads_move_a_joint(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Image.Image]:
+    """Sixty drawn people, such as the shipped weights are for."""
+    path = tmp_path_factory.mktemp("drawn") / "raw.zip"
     sample = SampleConfig(train_identities=8, test_identities=1, images_per_identity=7, distractors=0, broken_files=0, seed=5)
-    write_sample(tmp_path / "raw.zip", sample, progress=False)
-    with zipfile.ZipFile(tmp_path / "raw.zip") as archive:
-        images = [decode_image(archive.read(name)) for name, split in image_members(archive) if split != "query"]
-    images, results = images[:60], []
-    params = load_params(ROOT / "params.yaml").pose
+    write_sample(path, sample, progress=False)
+    with zipfile.ZipFile(path) as archive:
+        return [decode_image(archive.read(name)) for name, split in image_members(archive) if split != "query"][:60]
+
+
+def test_with_the_shipped_weights_neither_batches_nor_threads_move_a_joint(drawn: list[Image.Image]) -> None:
+    params, results = load_params(ROOT / "params.yaml").pose, []
     threads = torch.get_num_threads()
     try:
         for batch_size, using in ((64, 2), (7, 1), (1, 2)):
             torch.set_num_threads(using)
             config = settled(params, [(128, 64)]).model_copy(update={"batch_size": batch_size, "device": "cpu"})
-            results.append(PoseEstimator(config).estimate(images))
+            results.append(PoseEstimator(config).estimate(drawn))
     finally:
         torch.set_num_threads(threads)
     first, *others = results
@@ -244,13 +249,19 @@ def test_float16_wants_cuda(weights: Path) -> None:
         PoseEstimator(config_of(weights, precision="float16"))
 
 
-def test_bfloat16_finds_about_the_same(weights: Path, estimator: PoseEstimator) -> None:
-    for exact, rough in zip(
-        estimator.estimate(crops()), PoseEstimator(config_of(weights, precision="bfloat16")).estimate(crops()), strict=True
-    ):
-        assert exact is not None
-        assert rough is not None
-        assert abs(exact.confidence - rough.confidence) < 0.02
+def test_bfloat16_finds_the_same_people_in_the_same_places(drawn: list[Image.Image]) -> None:
+    """By the shipped weights: the random ones' confidences are so small that bfloat16 rounds them to 0 on some processors."""
+    exact = settled(load_params(ROOT / "params.yaml").pose, [(128, 64)]).model_copy(update={"device": "cpu"})
+    rough = exact.model_copy(update={"precision": "bfloat16"})
+    steps = []
+    for person, same in zip(PoseEstimator(exact).estimate(drawn), PoseEstimator(rough).estimate(drawn), strict=True):
+        assert (person is None) == (same is None)
+        if person is not None and same is not None:
+            assert abs(person.confidence - same.confidence) < 0.03
+            both = (person.keypoints[:, 2] > 0) & (same.keypoints[:, 2] > 0)
+            steps.extend(np.linalg.norm(person.keypoints[both, :2] - same.keypoints[both, :2], axis=1))
+    assert len(steps) > 800
+    assert np.quantile(steps, 0.95) < 0.5
 
 
 @pytest.mark.parametrize("architecture", ["yolov8n-pose", "yolo11n-pose", "yolo26n-pose"])

@@ -82,6 +82,14 @@ def draw(kind: Kind, train: int, test: int, seed: int) -> Images:
     return Images(*drawn)
 
 
+def misname(labels: Bytes, share: float) -> Bytes:
+    """The labels `(n,)`, a random `share` of them another class's; always the same ones, whatever the seed of a network."""
+    rng, named = np.random.default_rng(0), labels.copy()
+    wrong = rng.random(len(labels)) < share
+    named[wrong] = (labels[wrong] + rng.integers(1, CLASSES, wrong.sum())) % CLASSES
+    return named
+
+
 def save(images: Images, path: Path) -> None:
     """As one .npz, whole or not at all."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:

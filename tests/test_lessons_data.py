@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torchvision
 
-from lessons.data import SHAPES, Kind, Source, draw, load, obtain, read_folder, read_idx, save
+from lessons.data import CLASSES, SHAPES, Kind, Source, draw, load, misname, obtain, read_folder, read_idx, save
 from posegan.errors import PoseGANError
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -115,6 +115,18 @@ def test_mnist_by_torchvision_is_checked_each_time(folder: Path, monkeypatch: py
         obtain("digits", source("torchvision", str(folder)))
     monkeypatch.setattr(torchvision.datasets.MNIST, "resources", [])
     assert len(obtain("digits", source("torchvision", str(folder))).train) == 20
+
+
+def test_wrong_names_are_as_many_as_asked_for_and_always_the_same() -> None:
+    labels = (np.arange(10_000) % CLASSES).astype(np.uint8)
+    before = labels.copy()
+    named = misname(labels, 0.3)
+    wrong = named != labels
+    assert wrong.mean() == pytest.approx(0.3, abs=0.02)
+    assert set(np.unique((named[wrong].astype(int) - labels[wrong]) % CLASSES)) == set(range(1, CLASSES))  # any of the other nine
+    assert np.array_equal(labels, before)
+    assert np.array_equal(misname(labels, 0.3), named)
+    assert np.array_equal(misname(labels, 0), labels)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", None])

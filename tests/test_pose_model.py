@@ -451,7 +451,8 @@ def test_what_is_missing_is_said_in_one_line(tmp_path: Path) -> None:
 def test_a_report_is_readable_and_names_what_was_not_measured() -> None:
     known = [Known(Image.new("RGB", (64, 128)), upright())] * 3
     each = score(known, [found(upright()), None, found(upright())], 6.4)
-    measured = Measured("crops", "real crops", 6.4, {192: each, 256: each}, 256, [Bin(0.1, 0.9, 3, 0.5)] * 5, [Bin(0.3, 0.9, 2, 1.0)] * 5)
+    joints, people = [Bin(0.1, 0.9, 3, 0.5)] * 5, [Bin(0.3, 0.9, 2, 1.0)] * 5
+    measured = Measured("crops", "real crops", 6.4, {192: each, 256: each}, 256, joints, people, people)
     text = as_markdown(Report([measured], {256: {"sky": (1, 9)}}, {256: 100.0}, ["walls (apt-get install walls)"]))
     assert "| **256** | 66.7% | 0.667 | 0.0 | 0.0% | 0.90 |" in text
     assert "| **all** | **1 of 9** |" in text
@@ -487,6 +488,7 @@ def test_a_card_replaces_no_file_of_somebody_else(tmp_path: Path) -> None:
 def test_the_page_of_cards_has_a_table_for_each_kind_of_pictures() -> None:
     figure = {"people": 9, "found": 1.0, "right": 0.5, "exchanged": 0.25}
     kind = {"what": "crops", "within_pixels": 6.4, "best_image_size": 256, "image_sizes": {"192": figure, "256": figure}}
+    kind["right_by_confidence"] = {"joints": [{"right": part / 4} for part in range(5)]}
     text = readme(
         [
             {
@@ -498,6 +500,7 @@ def test_the_page_of_cards_has_a_table_for_each_kind_of_pictures() -> None:
         ]
     )
     assert "| **256** | 9 | 100.0% | 0.500 | 25.0% |" in text
+    assert "| joints, by their confidence | 0.000 | 0.250 | 0.500 | 0.750 | 1.000 |" in text
     assert "1 of 5 at 256 px" in text
     assert "started from: random weights" in text
 

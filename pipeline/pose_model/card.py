@@ -18,6 +18,11 @@ TERMS = (
     "only: so may these weights, and what they find."
 )
 
+_FIFTHS = {
+    "joints": "joints, by their confidence",
+    "people_by_joints": "people, by the mean confidence of their joints found",
+    "people": "people, by the confidence that somebody is there",
+}
 _PAGE, _HEAD = "README.md", "# Weights of the pose detector"  # of all cards of a folder
 
 
@@ -65,6 +70,7 @@ def _measured(measured: Measured) -> dict[str, Any]:
             "bins": BINS,
             "joints": [_bin(each) for each in measured.joints],
             "people": [_bin(each) for each in measured.people],
+            "people_by_joints": [_bin(each) for each in measured.people_by_joints],
         },
     }
 
@@ -146,7 +152,17 @@ def _table(each: Mapping[str, Any]) -> str:
     for size, figure in each["image_sizes"].items():
         name = f"**{size}**" if size == best else size
         lines.append(f"| {name} | {figure['people']:,} | {figure['found']:.1%} | {figure['right']:.3f} | {figure['exchanged']:.1%} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_fifths(each.get("right_by_confidence", {}), best)])
+
+
+def _fifths(by_confidence: Mapping[str, Any], best: str) -> list[str]:
+    rows = [(title, by_confidence[key]) for key, title in _FIFTHS.items() if key in by_confidence]
+    lines = [f"| {title} | " + " | ".join(f"{part['right']:.3f}" for part in parts) + " |" for title, parts in rows]
+    return (
+        [f"\n| joints right at {best} px, in fifths from the least sure | 1 | 2 | 3 | 4 | 5 |", "|---|---|---|---|---|---|", *lines]
+        if rows
+        else []
+    )
 
 
 def _nobody(sizes: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:

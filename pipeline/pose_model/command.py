@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pipeline.pose_model.calibration import measured_temperatures
 from pipeline.pose_model.card import check_cards, figures, provenance, write_card
 from pipeline.pose_model.crops import SCENE_HEIGHT, SCENE_WIDTH, Crop, label_crops, read_crops, write_crops, write_scenes
 from pipeline.pose_model.drawings import CHECKING, TRAINING, write_drawings
@@ -20,6 +21,7 @@ from posegan.cli import ProgramGroup
 from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.places import FILE, OUTPUT, WORKING_FOLDER
+from posegan.skeleton import COCO_JOINTS
 
 WEIGHTS = Path("posegan/weights/yolov8n-pose-people.pt")
 # Pictures to train on; of real crops all that there are.
@@ -78,7 +80,12 @@ def train(
         for number, phase in enumerate(PHASES):
             weights = train_detector(folder, phase, seed, weights, str(number))
         save_weights(blended(prepared, weights, BLEND, folder), out, LEAST_SURE)
-    how = {"seed": seed, "phases": [phase._asdict() for phase in PHASES], "blend": BLEND, "least_sure": LEAST_SURE}
+    by_joint = measured_temperatures(out, PHASES[-1].image_size, crops, seed)
+    save_weights(out, out, by_joint=by_joint)
+    how = {
+        "seed": seed, "phases": [phase._asdict() for phase in PHASES], "blend": BLEND, "least_sure": LEAST_SURE,
+        "temperatures": {joint: round(float(each), 3) for joint, each in zip(COCO_JOINTS, by_joint, strict=True)},
+    }  # fmt: skip
     write_card(out, provenance(out, start, trained_on, how))
     click.echo(f"pose model: {out}, {out.stat().st_size / 1e6:.2f} MB, SHA-256 {sha256_of(out)}")
     report_on(out, real_crops(real, annotations, "bounding_box_test"), root, IMAGES, EMPTY_MEASURED, seed, card=True)

@@ -30,7 +30,7 @@ Find = Callable[[Sequence[Image.Image]], list[PersonPose | None]]
 CROP_PIXELS, DRAWING_PIXELS = 6.4, 5.0  # a twentieth of a crop's height; what the drawn people were always measured by
 SIZES = (128, 192, 256, 320)  # px of the detector's input for a crop
 SCENE_SIZES = (256, 320, 640)
-PERSON_CONFIDENCE = 0.25  # params.yaml's default
+PERSON_CONFIDENCE, JOINT_CONFIDENCE = 0.25, 0.3  # params.yaml's defaults
 BINS = 5
 _SCENE = (480, 640)  # height, width
 
@@ -166,11 +166,18 @@ def joint_bins(known: Sequence[Known], people: Sequence[PersonPose | None], pixe
     return bins(np.concatenate(confidences), np.concatenate(right))
 
 
-def person_bins(known: Sequence[Known], people: Sequence[PersonPose | None], pixels: float) -> list[Bin]:
-    """What share of a person's joints is right, by the confidence that the person was found with."""
+def person_bins(known: Sequence[Known], people: Sequence[PersonPose | None], pixels: float, by_joints: bool = False) -> list[Bin]:
+    """What share of a person's joints is right, by the confidence that somebody is there, or by the mean confidence of the joints found."""
     pairs = [(person, distances(each.joints, person.keypoints)) for each, person in zip(known, people, strict=True) if person is not None]
     pairs = [(person, errors) for person, errors in pairs if len(errors)]
-    return bins(np.array([person.confidence for person, _ in pairs]), np.array([(errors <= pixels).mean() for _, errors in pairs]))
+    confidences = [_mean_confidence(person) if by_joints else person.confidence for person, _ in pairs]
+    return bins(np.array(confidences), np.array([(errors <= pixels).mean() for _, errors in pairs]))
+
+
+def _mean_confidence(person: PersonPose) -> float:
+    """Over the joints that a table of keypoints would hold; 0 without any."""
+    joints = person.keypoints[_COUNTED, 2]
+    return float(joints[joints >= JOINT_CONFIDENCE].mean()) if (joints >= JOINT_CONFIDENCE).any() else 0.0
 
 
 def invented(find: Find, pictures: Sequence[Empty]) -> dict[str, tuple[int, int]]:

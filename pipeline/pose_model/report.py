@@ -50,6 +50,7 @@ class Measured(NamedTuple):
     best: int  # the size at which the largest share of joints is right
     joints: list[Bin]  # at that size
     people: list[Bin]
+    people_by_joints: list[Bin]
 
 
 class Report(NamedTuple):
@@ -84,9 +85,10 @@ def measure_people(weights: Path, pictures: Pictures) -> Measured:
         found[size] = estimator.estimate([each.image for each in pictures.known])
     scores = {size: score(pictures.known, people, pictures.pixels) for size, people in found.items()}
     best = max(scores, key=lambda size: scores[size].right)
+    at_best = pictures.known, found[best], pictures.pixels
     return Measured(
         pictures.kind, pictures.title, pictures.pixels, scores, best,
-        joint_bins(pictures.known, found[best], pictures.pixels), person_bins(pictures.known, found[best], pictures.pixels),
+        joint_bins(*at_best), person_bins(*at_best), person_bins(*at_best, by_joints=True),
     )  # fmt: skip
 
 
@@ -130,7 +132,7 @@ def _people_table(measured: Measured) -> str:
 
 def _bins_table(measured: Measured) -> str:
     head = f"| {measured.title}, {measured.best} px: fifths by confidence | 1 | 2 | 3 | 4 | 5 |"
-    rows = (("joints", measured.joints), ("people", measured.people))
+    rows = (("joints", measured.joints), ("people", measured.people), ("people, mean of their joints", measured.people_by_joints))
     lines = [f"| {name}: confidence -> right | " + " | ".join(_bin_text(each) for each in bins) + " |" for name, bins in rows]
     return "\n".join([head, "|---|---|---|---|---|---|", *lines])
 

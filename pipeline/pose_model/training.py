@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import click
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 import yaml
 from PIL import Image
 
+from pipeline.pose_model.calibration import cool
 from pipeline.pose_model.labels import COCO_MIRROR, UNKNOWN
 from posegan.files import write_atomically
 from posegan.images import decode_image
@@ -252,15 +254,20 @@ def make_stricter(network: Any, confidence: float, becomes: float) -> None:
             branch[-1].bias.add_(shift)
 
 
-def save_weights(checkpoint: Path, out: Path, least_sure: float = DEFAULT_CONFIDENCE) -> None:
+def save_weights(
+    checkpoint: Path, out: Path, least_sure: float = DEFAULT_CONFIDENCE, by_joint: npt.NDArray[np.float32] | None = None
+) -> None:
     """Write the network of a checkpoint in half precision, and nothing else that it holds: ultralytics adds paths of this machine.
 
-    Who was found with the confidence `least_sure` is from then on found with the default one. The same network gives the same bytes.
+    Who was found with the confidence `least_sure` is from then on found with the default one, and joints' logits are divided by the
+    temperatures `by_joint` (17,). The same network gives the same bytes.
     """
     from posegan.people.yolo import import_yolo
 
     network = import_yolo()(str(checkpoint.absolute()), task="pose").model
     make_stricter(network, least_sure, DEFAULT_CONFIDENCE)
+    if by_joint is not None:
+        cool(network, by_joint)
     network.half()
     network.args, network.pt_path, network.criterion = {"task": "pose"}, "", None
     stream = io.BytesIO()  # into a path, torch would write the path's own name as well

@@ -4,7 +4,8 @@
 
 Drawn crops of 128 x 64. Four ways, in turns in one process: ultralytics one path at a time, ultralytics' `predict` on lists, and the
 stage's (an archive, decoded ahead in a thread, the network called on batches) in float32 and in bfloat16, which is worth it where the
-processor computes in it (avx512_bf16, amx_bf16). Ratios are of medians.
+processor computes in it (avx512_bf16, amx_bf16). Ratios are of medians. All have the same number of threads:
+ultralytics, when it first predicts, takes one less than there are processors and leaves it so, which is undone here.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from pipeline.download.sample import write_sample
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     config = settled(load_params(ROOT / "params.yaml").pose, [(128, 64)]).model_copy(update={"image_size": options.size})
+    threads = torch.get_num_threads()
     yolo = import_yolo()(config.weights, task="pose")
     precisions = ("float32", "bfloat16")
     estimators = {precision: PoseEstimator(config.model_copy(update={"precision": precision})) for precision in precisions}
@@ -56,6 +59,7 @@ def main() -> None:
             for precision, estimator in estimators.items():
                 ways[f"the pose stage, {precision}"] = partial(_stage, archive, estimator, config.batch_size)
             results = {way: run() for way, run in ways.items()}  # warm
+            torch.set_num_threads(threads)
             seconds: dict[str, list[float]] = {way: [] for way in ways}
             for _ in range(options.rounds):
                 for way, run in ways.items():

@@ -226,6 +226,22 @@ def test_with_the_shipped_weights_neither_batches_nor_threads_move_a_joint(drawn
                 assert np.abs(person.keypoints - same.keypoints).max() < 1e-3
 
 
+def test_small_pictures_go_together_to_the_number_of_pixels_of_large_ones(
+    weights: Path, estimator: PoseEstimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detect, together = PoseEstimator._detect, list[tuple[int, ...]]()
+
+    def telling(self: PoseEstimator, boxed: np.ndarray, shapes: list[tuple[int, int]]) -> list[PersonPose | None]:
+        together.append(boxed.shape[:3])
+        return detect(self, boxed, shapes)
+
+    monkeypatch.setattr(PoseEstimator, "_detect", telling)
+    crop = crops()[0]
+    assert len(estimator.estimate([crop] * 100)) == 100  # three at once, were they as large as 256 x 256
+    PoseEstimator(config_of(weights, image_size=320)).estimate([decode_image(jpeg(0, 320, 320))] * 4)
+    assert together == [(96, 64, 32), (4, 64, 32), (3, 320, 320), (1, 320, 320)]
+
+
 def test_what_is_no_pose_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     torch.save({"weights": torch.zeros(3)}, path)

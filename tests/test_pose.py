@@ -8,7 +8,7 @@ import pytest
 from pipeline.pose.rows import Row, estimate_archive, keypoints_table
 from posegan.formats.table import STATUSES, read_keypoints
 from posegan.images import decode_image
-from tests.support.small_market import FakeEstimator, Prepared, fake_person, market
+from tests.support.small_market import FakeEstimator, Prepared, fake_person, jpeg, market
 
 
 def run(raw: Path, chunk: int) -> list[Row]:
@@ -39,6 +39,22 @@ def test_each_row_has_the_person_of_its_own_image(prepared: Prepared) -> None:
 @pytest.mark.parametrize("chunk", [1, 3, 100])
 def test_the_chunk_size_does_not_matter(prepared: Prepared, chunk: int) -> None:
     assert keypoints_table(run(prepared.raw, chunk)).equals(keypoints_table(run(prepared.raw, 5)))
+
+
+def test_an_estimator_gets_more_small_images_at_once_than_large_ones(tmp_path: Path) -> None:
+    class Counting(FakeEstimator):
+        def estimate(self, images):  # type: ignore[no-untyped-def]
+            counts.append(len(images))
+            return super().estimate(images)
+
+    sizes, counts = [(64, 32)] * 20 + [(1100, 1000)] * 5, list[int]()
+    with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
+        for number, size in enumerate(sizes):
+            archive.writestr(f"bounding_box_train/0002_c1s1_{number:06d}_01.jpg", jpeg(number, *size))
+    with zipfile.ZipFile(tmp_path / "raw.zip") as archive:
+        rows = list(estimate_archive(archive, Counting(), 2))
+    assert counts == [16, 6, 2, 1]  # eight times two; four small and two of a megapixel; two
+    assert [row.size for row in rows] == [(width, height) for height, width in sizes]
 
 
 def test_rows_are_sorted_and_unreadable_ones_have_no_size(prepared: Prepared) -> None:

@@ -3,7 +3,7 @@
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -24,6 +24,7 @@ from posegan.skeleton import JOINT_COUNT
 Members = Sequence[tuple[str, str]]  # name and split of images
 Reader = Callable[[str], bytes]  # the bytes of the member of a name; a PoseGANError says why there are none
 _CHUNKS_AHEAD = 2
+_IMAGES, _PIXELS = 8, 2**20  # a chunk's limits, times what is asked for: small images, of which a detector takes more together; large ones
 
 # Details of a row that is not ok.
 BAD_NAME = "expected a name such as 0002_c1s1_000451_03.jpg"
@@ -94,10 +95,10 @@ def unseen(annotation: Annotation) -> str:
 
 
 def estimate_members(read: Reader, members: Members, estimator: Detector, chunk: int) -> Iterator[Row]:
-    """Run `estimator` over images in the order of `members`, `chunk` at a time; the next chunks are decoded while it works.
+    """Run `estimator` over images in the order of `members`; the next ones are decoded while it works.
 
-    A member that cannot be read, is no image, or whose name does not follow the grammar is a row of its own
-    kind and never reaches the detector.
+    It gets `chunk` images of a megapixel at a time, of larger ones fewer, of smaller ones up to eight times as many. A member that
+    cannot be read, is no image, or whose name does not follow the grammar is a row of its own kind and never reaches the detector.
     """
     for images in _decoded_ahead(read, members, chunk):
         ready = [item for item in images if item.image is not None and item.status == "ok"]
@@ -107,14 +108,23 @@ def estimate_members(read: Reader, members: Members, estimator: Detector, chunk:
 
 
 def _decoded_ahead(read: Reader, members: Members, chunk: int) -> Iterator[list[_Decoded]]:
+    images = (_decode(read, *member) for member in members)  # one thread alone takes from it
     with ThreadPoolExecutor(1, "decoder") as decoder:
-        waiting: deque[Future[list[_Decoded]]] = deque()
-        for start in range(0, len(members), chunk):
-            waiting.append(decoder.submit(lambda part: [_decode(read, *member) for member in part], members[start : start + chunk]))
-            if len(waiting) > _CHUNKS_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        waiting = deque(decoder.submit(_some, images, chunk) for _ in range(_CHUNKS_AHEAD + 1))
+        while some := waiting.popleft().result():
+            yield some
+            waiting.append(decoder.submit(_some, images, chunk))
+
+
+def _some(images: Iterator[_Decoded], chunk: int) -> list[_Decoded]:
+    """The next images, none after the last."""
+    some, pixels = list[_Decoded](), 0
+    for item in images:
+        some.append(item)
+        pixels += item.image.width * item.image.height if item.image is not None else 0
+        if len(some) == _IMAGES * chunk or pixels >= _PIXELS * chunk:
+            break
+    return some
 
 
 def keypoints_table(rows: Sequence[Row]) -> pa.Table:

@@ -21,6 +21,7 @@ from posegan.people.detectors import CROP_SIZE, FOR_PHOTOGRAPHS, is_crop, scene_
 from posegan.people.yolo import import_yolo
 from posegan.skeleton import COCO_JOINTS, from_coco
 
+_USUAL = 256 * 256  # pixels to the network of the pictures that `batch_size` counts; of smaller ones as many more go together
 _MARGIN = 0.25  # about a person's box, of its larger side: what a closer look sees
 _OVERLAP = 0.7  # IoU above which two boxes are one person; ultralytics' default for its suppression of doubles
 
@@ -135,13 +136,14 @@ class PoseEstimator:
 
         letterbox = LetterBox((size, size), auto=True, stride=self._stride)
         boxed = [letterbox(image=array) for array in arrays]
-        by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        by_shape: dict[tuple[int, int, int], list[int]] = defaultdict(list)
         for position, picture in enumerate(boxed):
             by_shape[picture.shape].append(position)
         people: dict[int, PersonPose | None] = {}
-        for positions in by_shape.values():
-            for start in range(0, len(positions), self._config.batch_size):
-                chunk = positions[start : start + self._config.batch_size]
+        for (height, width, _), positions in by_shape.items():
+            together = self._config.batch_size * max(1, _USUAL // (height * width))
+            for start in range(0, len(positions), together):
+                chunk = positions[start : start + together]
                 pixels = np.stack([boxed[position] for position in chunk])
                 people.update(zip(chunk, self._detect(pixels, [arrays[position].shape[:2] for position in chunk]), strict=True))
         return [people[position] for position in range(len(arrays))]
@@ -173,10 +175,10 @@ class PoseEstimator:
         joints[..., :2] -= 0.5  # ultralytics counts from the image's edge, we from the first pixel's centre
         joints[joints[..., 2] < self._config.joint_confidence] = 0
         people = (joints, candidates.confidences[rows, chosen], boxes[rows, chosen])
-        found_people = zip(*(each.float().cpu().numpy() for each in people), strict=True)
+        coco, surely, places = (each.float().cpu().numpy() for each in people)
         return [
-            PersonPose(from_coco(coco), float(confidence), box) if confidence > self._config.person_confidence else None
-            for coco, confidence, box in found_people
+            PersonPose(keypoints, float(confidence), box) if confidence > self._config.person_confidence else None
+            for keypoints, confidence, box in zip(from_coco(coco), surely, places, strict=True)
         ]
 
     def _candidates(self, found: torch.Tensor) -> _Candidates:

@@ -1,6 +1,7 @@
 """Temperatures of the joints' confidences."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -8,18 +9,22 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.pose_model.calibration import Judged, cool, judged, temperatures
-from pipeline.pose_model.labels import COCO_TO_JOINT
-from pipeline.pose_model.measure import JOINT_CONFIDENCE, Known, person_bins
+from pipeline.pose_model.calibration import Judged, cool, judged, measured_temperatures, temperatures
+from pipeline.pose_model.crops import Crop
+from pipeline.pose_model.drawings import CALIBRATING
+from pipeline.pose_model.labels import COCO_MIRROR
+from pipeline.pose_model.measure import JOINT_CONFIDENCE, Known, estimator_of, known_drawings, person_bins
+from pipeline.pose_model.training import save_weights
 from posegan.config import load_params
 from posegan.people.detectors import shipped
 from posegan.people.estimator import PersonPose
 from posegan.people.yolo import import_yolo
 from posegan.skeleton import COCO_JOINTS, LEFT_KNEE, NOSE
+from tests.support.small_market import jpeg
 from tests.support.tiny_run import ROOT
 
 BOX = np.array([0, 0, 64, 128], np.float32)
-NOSE_COCO, LEFT_KNEE_COCO, RIGHT_KNEE_COCO = (COCO_JOINTS.index(name) for name in ("nose", "left_knee", "right_knee"))
+NOSE_COCO = COCO_JOINTS.index("nose")
 
 
 def seen(confidence: float) -> npt.NDArray[np.float32]:
@@ -43,19 +48,22 @@ def test_a_joint_is_right_where_it_is_known_and_near() -> None:
     assert both.known.shape == (1, 17)
     assert not both.known[0, NOSE_COCO]
     np.testing.assert_allclose(both.logits, 0, atol=1e-6)
+    nobody = judged([Known(Image.new("RGB", (64, 128)), truth)], [None], 6.4)
+    assert np.array_equal(temperatures([nobody]), np.ones(17))
 
 
 def test_temperatures_are_those_that_the_answers_were_drawn_with() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(2, 3, (20_000, 17))
     true = np.linspace(0.5, 3, 17)
-    true[RIGHT_KNEE_COCO] = true[LEFT_KNEE_COCO]
+    true = (true + true[COCO_MIRROR]) / 2
     right = rng.random(logits.shape) < chances(logits, true)
     known = np.ones(logits.shape, bool)
     known[:, NOSE_COCO] = False
     found = temperatures([Judged(logits, right, known)])
-    assert found[NOSE_COCO] == 1  # of which nothing is known
-    assert found[LEFT_KNEE_COCO] == found[RIGHT_KNEE_COCO] == pytest.approx(true[LEFT_KNEE_COCO], rel=0.05)
+    true[NOSE_COCO] = 1  # of which nothing is known
+    np.testing.assert_allclose(found, true, rtol=0.05)
+    assert np.array_equal(found, found[COCO_MIRROR])
 
 
 def test_each_kind_of_pictures_weighs_the_same_however_many_there_are() -> None:
@@ -93,8 +101,32 @@ def test_of_the_shipped_weights_joints_are_the_more_often_right_the_surer_they_a
         assert right == sorted(set(right)), kind
 
 
-def test_what_is_found_by_default_stays_found() -> None:
+@pytest.mark.filterwarnings("ignore")  # torch's and ultralytics' own
+def test_what_is_found_by_default_stays_found_in_the_file_too(tmp_path: Path) -> None:
     assert load_params(ROOT / "params.yaml").pose.joint_confidence == JOINT_CONFIDENCE
+    known = known_drawings(20, 0, 0.0, CALIBRATING)
+    by_joint = np.linspace(0.5, 2, 17, dtype=np.float32)
+    save_weights(shipped().path, tmp_path / "as-it-was.pt")
+    save_weights(shipped().path, tmp_path / "cooled.pt", by_joint=by_joint)
+    before, after = (estimator_of(tmp_path / name, 256).estimate([each.image for each in known]) for name in ("as-it-was.pt", "cooled.pt"))
+    some = 0
+    for person, same in zip(before, after, strict=True):
+        assert person is not None and same is not None
+        clear = np.abs(person.keypoints[:, 2] - JOINT_CONFIDENCE) > 0.01  # half precision rounds
+        assert np.array_equal(person.keypoints[clear, 2] > JOINT_CONFIDENCE, same.keypoints[clear, 2] > JOINT_CONFIDENCE)
+        np.testing.assert_allclose(person.keypoints[:, :2], same.keypoints[:, :2], atol=1e-3)
+        some += int((np.abs(person.keypoints[:, 2] - same.keypoints[:, 2]) > 0.01).sum())
+    assert some > 20
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's and ultralytics' own
+def test_temperatures_are_measured_on_both_kinds_of_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.pose_model.calibration.DRAWINGS", 30)
+    crops = [Crop(str(number), jpeg(number, 128, 64), seen(1)) for number in range(3)]  # nobody is in them
+    by_joint = measured_temperatures(shipped().path, 256, crops, 0)
+    assert by_joint.shape == (17,)
+    assert np.array_equal(by_joint, by_joint[COCO_MIRROR])
+    assert (by_joint != 1).all()
 
 
 def test_people_are_put_in_order_by_somebody_being_there_or_by_their_joints() -> None:
@@ -107,4 +139,3 @@ def test_people_are_put_in_order_by_somebody_being_there_or_by_their_joints() ->
     assert [each.right for each in person_bins(known, people, 6.4, by_joints=True)] == [0, 0, 0.5, 1, 1]
     nobody = [PersonPose(seen(0.2), 0.9, BOX)]
     assert [each.low for each in person_bins(known[:1], nobody, 6.4, by_joints=True)] == [0]
-    assert COCO_TO_JOINT[LEFT_KNEE_COCO] == LEFT_KNEE

@@ -16,7 +16,7 @@ from posegan.errors import PoseGANError
 from posegan.files import sha256_of
 from posegan.images import decode_image
 from posegan.people.detectors import CROP_SIZE, SCENE_SIZE, scene_size, settled, verified_weights
-from posegan.people.estimator import PersonPose, PoseEstimator, choose_person, lower_precision
+from posegan.people.estimator import PersonPose, PoseEstimator, choose_person, letterboxed, lower_precision
 from posegan.people.yolo import import_yolo
 from posegan.skeleton import NECK, from_coco
 from tests.support import forked
@@ -219,11 +219,22 @@ def test_with_the_shipped_weights_neither_batches_nor_threads_move_a_joint(drawn
         torch.set_num_threads(threads)
     first, *others = results
     assert sum(person is not None for person in first) >= 55
-    for other in others:
-        for person, same in zip(first, other, strict=True):
+    alone = [PoseEstimator(config).estimate([image])[0] for image in drawn[:10]]
+    for other in (*others, alone):
+        for person, same in zip(first[: len(other)], other, strict=True):
             assert (person is None) == (same is None)
             if person is not None and same is not None:
                 assert np.abs(person.keypoints - same.keypoints).max() < 1e-3
+
+
+def test_the_shape_that_a_picture_has_to_the_network_is_known_before_it_has_it() -> None:
+    from ultralytics.data.augment import LetterBox
+
+    rng = np.random.default_rng(0)
+    for size, stride in ((64, 32), (100, 32), (640, 32)):
+        for height, width in [(1, 900), (900, 1), *rng.integers(1, 900, (60, 2)).tolist()]:
+            boxed = LetterBox((size, size), auto=True, stride=stride)(image=np.zeros((height, width, 3), np.uint8))
+            assert letterboxed((height, width), size, stride) == boxed.shape[:2]
 
 
 def test_small_pictures_go_together_to_the_number_of_pixels_of_large_ones(

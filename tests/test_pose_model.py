@@ -244,7 +244,7 @@ def test_bins_hold_equally_many_from_the_least_to_the_most_confident() -> None:
     assert max(each.things for each in result) - min(each.things for each in result) <= 1
     assert all(before.high < after.low for before, after in pairwise(result))
     assert [result[0].right, result[-1].right] == [0.0, 1.0]
-    assert bins(np.array([0.4]), np.array([1.0])) == [Bin(0.4, 0.4, 1, 1.0)]
+    assert bins(np.array([0.4]), np.array([1.0])) == [Bin(0.4, 0.4, 0.4, 1, 1.0)]
 
 
 def test_nothing_that_is_measured_without_people_was_trained_on() -> None:
@@ -451,7 +451,7 @@ def test_what_is_missing_is_said_in_one_line(tmp_path: Path) -> None:
 def test_a_report_is_readable_and_names_what_was_not_measured() -> None:
     known = [Known(Image.new("RGB", (64, 128)), upright())] * 3
     each = score(known, [found(upright()), None, found(upright())], 6.4)
-    joints, people = [Bin(0.1, 0.9, 3, 0.5)] * 5, [Bin(0.3, 0.9, 2, 1.0)] * 5
+    joints, people = [Bin(0.1, 0.9, 0.5, 3, 0.5)] * 5, [Bin(0.3, 0.9, 0.6, 2, 1.0)] * 5
     measured = Measured("crops", "real crops", 6.4, {192: each, 256: each}, 256, joints, people, people)
     text = as_markdown(Report([measured], {256: {"sky": (1, 9)}}, {256: 100.0}, ["walls (apt-get install walls)"]))
     assert "| **256** | 66.7% | 0.667 | 0.0 | 0.0% | 0.90 |" in text
@@ -488,7 +488,7 @@ def test_a_card_replaces_no_file_of_somebody_else(tmp_path: Path) -> None:
 def test_the_page_of_cards_has_a_table_for_each_kind_of_pictures() -> None:
     figure = {"people": 9, "found": 1.0, "right": 0.5, "exchanged": 0.25}
     kind = {"what": "crops", "within_pixels": 6.4, "best_image_size": 256, "image_sizes": {"192": figure, "256": figure}}
-    kind["right_by_confidence"] = {"joints": [{"right": part / 4} for part in range(5)]}
+    kind["right_by_confidence"] = {"joints": [{"mean": part / 5, "right": part / 4} for part in range(5)]}
     text = readme(
         [
             {
@@ -500,7 +500,7 @@ def test_the_page_of_cards_has_a_table_for_each_kind_of_pictures() -> None:
         ]
     )
     assert "| **256** | 9 | 100.0% | 0.500 | 25.0% |" in text
-    assert "| joints, by their confidence | 0.000 | 0.250 | 0.500 | 0.750 | 1.000 |" in text
+    assert "| joints, by their confidence | 0.00 -> 0.000 | 0.20 -> 0.250 | 0.40 -> 0.500 | 0.60 -> 0.750 | 0.80 -> 1.000 |" in text
     assert "1 of 5 at 256 px" in text
     assert "started from: random weights" in text
 

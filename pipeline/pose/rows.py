@@ -24,7 +24,8 @@ from posegan.skeleton import JOINT_COUNT
 Members = Sequence[tuple[str, str]]  # name and split of images
 Reader = Callable[[str], bytes]  # the bytes of the member of a name; a PoseGANError says why there are none
 _CHUNKS_AHEAD = 2
-_IMAGES, _PIXELS = 8, 2**20  # a chunk's limits, times what is asked for: small images, of which a detector takes more together; large ones
+# For each image that is asked for at once, a chunk may hold so many, or so many pixels, whichever is reached first.
+_IMAGES, _PIXELS = 8, 2**20
 
 # Details of a row that is not ok.
 BAD_NAME = "expected a name such as 0002_c1s1_000451_03.jpg"
@@ -110,13 +111,13 @@ def estimate_members(read: Reader, members: Members, estimator: Detector, chunk:
 def _decoded_ahead(read: Reader, members: Members, chunk: int) -> Iterator[list[_Decoded]]:
     images = (_decode(read, *member) for member in members)  # one thread alone takes from it
     with ThreadPoolExecutor(1, "decoder") as decoder:
-        waiting = deque(decoder.submit(_some, images, chunk) for _ in range(_CHUNKS_AHEAD + 1))
+        waiting = deque(decoder.submit(_next_chunk, images, chunk) for _ in range(_CHUNKS_AHEAD + 1))
         while some := waiting.popleft().result():
             yield some
-            waiting.append(decoder.submit(_some, images, chunk))
+            waiting.append(decoder.submit(_next_chunk, images, chunk))
 
 
-def _some(images: Iterator[_Decoded], chunk: int) -> list[_Decoded]:
+def _next_chunk(images: Iterator[_Decoded], chunk: int) -> list[_Decoded]:
     """The next images, none after the last."""
     some, pixels = list[_Decoded](), 0
     for item in images:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from pipeline.pose_model.crops import Crop
+from pipeline.pose_model.drawings import CALIBRATING
 from pipeline.pose_model.labels import COCO_MIRROR, COCO_TO_JOINT
 from pipeline.pose_model.measure import (
     CROP_PIXELS,
@@ -30,11 +31,12 @@ from pipeline.pose_model.measure import (
     known_drawings,
 )
 from posegan.people.estimator import PersonPose
+from posegan.skeleton import JOINTS
 
 CROPS, DRAWINGS = 2_000, 1_000  # to set temperatures by
 _LOWEST, _HIGHEST = 0.05, 20.0  # temperatures
 _HALVINGS = 60
-_NEAR_ONE = 1e-6  # how near to 0 or 1 a confidence counts: beyond, float32 has no logit
+_NEAR_ONE = 1e-6  # how near to 0 or 1 a confidence counts: a 1 of float32 has no logit
 _PIVOT = math.log(JOINT_CONFIDENCE / (1 - JOINT_CONFIDENCE))  # the logit that stays
 
 
@@ -51,15 +53,15 @@ def measured_temperatures(weights: Path, image_size: int, crops: Sequence[Crop],
     estimator = estimator_of(weights, image_size)
     kinds = [
         (known_crops([crops[int(place)] for place in np.linspace(0, len(crops) - 1, min(CROPS, len(crops)))]), CROP_PIXELS),
-        (known_drawings(DRAWINGS, seed + 1, 0.5), DRAWING_PIXELS),  # measured are those of `seed`
+        (known_drawings(DRAWINGS, seed, 0.5, CALIBRATING), DRAWING_PIXELS),
     ]
     return temperatures([judged(known, estimator.estimate([each.image for each in known]), pixels) for known, pixels in kinds])
 
 
 def judged(known: Sequence[Known], people: Sequence[PersonPose | None], pixels: float) -> Judged:
     """Compare joints with where they are known to be; a joint within `pixels` is right."""
-    pairs = [(each.joints, person.keypoints) for each, person in zip(known, people, strict=True) if person is not None]
-    truth, found = (np.array(side, dtype=float).reshape(-1, *known[0].joints.shape)[:, COCO_TO_JOINT] for side in zip(*pairs, strict=True))
+    seen = [(each.joints, person.keypoints) for each, person in zip(known, people, strict=True) if person is not None]
+    truth, found = np.array(seen, dtype=float).reshape(-1, 2, len(JOINTS), 3)[:, :, COCO_TO_JOINT].swapaxes(0, 1)
     confidences = found[..., 2].clip(_NEAR_ONE, 1 - _NEAR_ONE)
     near = np.linalg.norm(found[..., :2] - truth[..., :2], axis=-1) <= pixels
     return Judged(np.log(confidences / (1 - confidences)) - _PIVOT, near & (found[..., 2] > 0), truth[..., 2] > 0)

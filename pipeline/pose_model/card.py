@@ -157,12 +157,11 @@ def _table(each: Mapping[str, Any]) -> str:
 
 def _fifths(by_confidence: Mapping[str, Any], best: str) -> list[str]:
     rows = [(title, by_confidence[key]) for key, title in _FIFTHS.items() if key in by_confidence]
-    lines = [f"| {title} | " + " | ".join(f"{part['right']:.3f}" for part in parts) + " |" for title, parts in rows]
-    return (
-        [f"\n| joints right at {best} px, in fifths from the least sure | 1 | 2 | 3 | 4 | 5 |", "|---|---|---|---|---|---|", *lines]
-        if rows
-        else []
-    )
+    if not rows:
+        return []
+    head = f"\n| at {best} px, fifths from the least sure: mean confidence -> joints right | 1 | 2 | 3 | 4 | 5 |"
+    lines = [f"| {title} | " + " | ".join(f"{part['mean']:.2f} -> {part['right']:.3f}" for part in parts) + " |" for title, parts in rows]
+    return [head, "|---|---|---|---|---|---|", *lines]
 
 
 def _nobody(sizes: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:

@@ -79,9 +79,10 @@ def train(
         weights = prepared = prepared_start(start, folder)
         for number, phase in enumerate(PHASES):
             weights = train_detector(folder, phase, seed, weights, str(number))
-        save_weights(blended(prepared, weights, BLEND, folder), out, LEAST_SURE)
-    by_joint = measured_temperatures(out, PHASES[-1].image_size, crops, seed)
-    save_weights(out, out, by_joint=by_joint)
+        stricter = folder / "stricter.pt"
+        save_weights(blended(prepared, weights, BLEND, folder), stricter, LEAST_SURE)
+        by_joint = measured_temperatures(stricter, PHASES[-1].image_size, crops, seed)
+        save_weights(stricter, out, by_joint=by_joint)
     how = {
         "seed": seed, "phases": [phase._asdict() for phase in PHASES], "blend": BLEND, "least_sure": LEAST_SURE,
         "temperatures": {joint: round(float(each), 3) for joint, each in zip(COCO_JOINTS, by_joint, strict=True)},

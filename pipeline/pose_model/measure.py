@@ -62,6 +62,7 @@ class Bin(NamedTuple):
 
     low: float
     high: float
+    mean: float  # of their confidences
     things: int
     right: float
 
@@ -82,9 +83,9 @@ def known_crops(crops: Sequence[Crop]) -> list[Known]:
     return [Known(decode_image(crop.jpeg), crop.published) for crop in crops]
 
 
-def known_drawings(count: int, seed: int, vivid_share: float) -> list[Known]:
+def known_drawings(count: int, seed: int, vivid_share: float, stream: int = HELD_OUT) -> list[Known]:
     """Drawings of seeds that no training saw, with the joints that can be seen in them; the one in front is meant."""
-    drawings = [people[-1] for people in draw_block(seed, HELD_OUT, 0, count, vivid_share)]
+    drawings = [people[-1] for people in draw_block(seed, stream, 0, count, vivid_share)]
     known = []
     for drawing in drawings:
         if drawing.box is not None:
@@ -149,14 +150,12 @@ def score(known: Sequence[Known], people: Sequence[PersonPose | None], pixels: f
 def bins(confidences: Floats, right: Floats, count: int = BINS) -> list[Bin]:
     """`count` bins of equally many things, from the least to the most confident, and how right each is; (N,) and (N,) shares."""
     order = np.argsort(confidences, kind="stable")
-    parts = np.array_split(order, count)
-    return [
-        Bin(float(confidences[part[0]]), float(confidences[part[-1]]), len(part), float(right[part].mean())) for part in parts if len(part)
-    ]
+    parts = [(confidences[part], right[part]) for part in np.array_split(order, count) if len(part)]
+    return [Bin(float(sure[0]), float(sure[-1]), float(sure.mean()), len(sure), float(correct.mean())) for sure, correct in parts]
 
 
 def joint_bins(known: Sequence[Known], people: Sequence[PersonPose | None], pixels: float) -> list[Bin]:
-    """How often a joint is right, by the confidence it was found with."""
+    """How often a joint is right, by the confidence it was found with; all of a person's known joints, those of no confidence too."""
     confidences, right = [], []
     for each, person in zip(known, people, strict=True):
         if person is not None:

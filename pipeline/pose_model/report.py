@@ -138,7 +138,7 @@ def _bins_table(measured: Measured) -> str:
 
 
 def _bin_text(each: Bin) -> str:
-    return f"{each.low:.2f} .. {each.high:.2f} -> {each.right:.3f}"
+    return f"{each.low:.2f} .. {each.high:.2f}, mean {each.mean:.2f} -> {each.right:.3f}"
 
 
 def _invented_table(by_size: Mapping[int, Invented]) -> str:

@@ -135,16 +135,15 @@ class PoseEstimator:
         from ultralytics.data.augment import LetterBox
 
         letterbox = LetterBox((size, size), auto=True, stride=self._stride)
-        boxed = [letterbox(image=array) for array in arrays]
-        by_shape: dict[tuple[int, int, int], list[int]] = defaultdict(list)
-        for position, picture in enumerate(boxed):
-            by_shape[picture.shape].append(position)
+        by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for position, array in enumerate(arrays):
+            by_shape[letterboxed(array.shape[:2], size, self._stride)].append(position)
         people: dict[int, PersonPose | None] = {}
-        for (height, width, _), positions in by_shape.items():
+        for (height, width), positions in by_shape.items():
             together = self._config.batch_size * max(1, _USUAL // (height * width))
             for start in range(0, len(positions), together):
                 chunk = positions[start : start + together]
-                pixels = np.stack([boxed[position] for position in chunk])
+                pixels = np.stack([letterbox(image=arrays[position]) for position in chunk])
                 people.update(zip(chunk, self._detect(pixels, [arrays[position].shape[:2] for position in chunk]), strict=True))
         return [people[position] for position in range(len(arrays))]
 
@@ -175,10 +174,10 @@ class PoseEstimator:
         joints[..., :2] -= 0.5  # ultralytics counts from the image's edge, we from the first pixel's centre
         joints[joints[..., 2] < self._config.joint_confidence] = 0
         people = (joints, candidates.confidences[rows, chosen], boxes[rows, chosen])
-        coco, surely, places = (each.float().cpu().numpy() for each in people)
+        coco, confidences, places = (each.float().cpu().numpy() for each in people)
         return [
             PersonPose(keypoints, float(confidence), box) if confidence > self._config.person_confidence else None
-            for keypoints, confidence, box in zip(from_coco(coco), surely, places, strict=True)
+            for keypoints, confidence, box in zip(from_coco(coco), confidences, places, strict=True)
         ]
 
     def _candidates(self, found: torch.Tensor) -> _Candidates:
@@ -201,6 +200,13 @@ def _device(name: str) -> torch.device:
         logger.warning("joints are found on the CPU: YOLO's pose models place them wrongly on mps")
         return torch.device("cpu")
     return device
+
+
+def letterboxed(shape: tuple[int, ...], size: int, stride: int) -> tuple[int, int]:
+    """Height and width to which ultralytics' `LetterBox` brings a picture of `shape`: its longer side `size`, padded to `stride`."""
+    scale = min(size / shape[0], size / shape[1])
+    height, width = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+    return height + (size - height) % stride, width + (size - width) % stride
 
 
 def lower_precision(network: Any, precision: torch.dtype) -> None:
